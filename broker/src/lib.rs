@@ -1,0 +1,1 @@
+//! A small exactly-once broker for Kafka clients.

@@ -1,0 +1,256 @@
+//! Options of an engine and of its logs: what each means, its default, its bounds, and what gets
+//! worse when it is raised.
+
+use crate::error::{Error, ErrorKind, Result};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What an acknowledgement means, named for what the data then survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Offsets are assigned; the bytes are in this process's memory. Survives nothing.
+    Staged,
+    /// The operating system has the bytes. Survives a kill of the process.
+    Written,
+    /// The device has flushed the bytes. Survives a power cut.
+    #[default]
+    Durable,
+}
+
+/// Which I/O backend to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Backend {
+    /// Probe io_uring in the data directory and fall back to [`Backend::Std`] if it is denied.
+    #[default]
+    Auto,
+    /// io_uring, or fail to open.
+    Uring,
+    /// Plain system calls.
+    Std,
+}
+
+/// Whose time a record's timestamp is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum TimestampType {
+    /// The producer's (Kafka's `CreateTime`).
+    #[default]
+    CreateTime,
+    /// The log's, at append (Kafka's `LogAppendTime`).
+    LogAppendTime,
+}
+
+/// What retention may remove (Kafka's `cleanup.policy`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum CleanupPolicy {
+    /// Whole segments that are too old or too many.
+    #[default]
+    Delete,
+    /// Only what lies before the log start offset; records need keys.
+    Compact,
+    /// Both.
+    CompactDelete,
+}
+
+/// Options of an engine.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EngineOptions {
+    /// Data directories; created if missing. At least one.
+    pub directories: Vec<PathBuf>,
+    /// I/O backend. Default: [`Backend::Auto`].
+    pub backend: Backend,
+    /// Configuration of logs that are created without one.
+    pub log: LogConfig,
+    /// Bytes that may be staged and not yet written, over all logs, before appends are refused
+    /// with [`ErrorKind::Busy`]. Default 256 MiB, at least 1 MiB. Raising it costs memory.
+    pub staged_bytes_max: u64,
+    /// Free bytes of a data directory below which client appends are refused with
+    /// [`ErrorKind::DiskFull`]; markers, checkpoints and the clean close may still use them.
+    /// Default 64 MiB. Raising it wastes space.
+    pub reserve_bytes: u64,
+    /// Bytes appended to one log between two checkpoints: the work of a restart after a kill.
+    /// Default 64 MiB. Raising it slows recovery; lowering it writes checkpoints more often.
+    pub checkpoint_bytes: u64,
+    /// Producers remembered per log. Default 1,000,000. Each takes about 250 bytes.
+    pub producers_max: usize,
+}
+
+impl EngineOptions {
+    /// Defaults, on one data directory.
+    #[must_use]
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directories: vec![directory.into()],
+            backend: Backend::Auto,
+            log: LogConfig::default(),
+            staged_bytes_max: 256 << 20,
+            reserve_bytes: 64 << 20,
+            checkpoint_bytes: 64 << 20,
+            producers_max: 1_000_000,
+        }
+    }
+}
+
+/// Configuration of one log. Field names are Kafka's topic configuration with `_` for `.`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogConfig {
+    /// Size at which a segment is rolled, in bytes. Default 1 GiB; 4 KiB to 2 GiB − 1.
+    pub segment_bytes: u32,
+    /// Age, by record time, at which a segment is rolled, in ms. Default 7 days.
+    pub segment_ms: i64,
+    /// Size of an offset index at which a segment is rolled, in bytes. Default 10 MiB.
+    pub segment_index_bytes: u32,
+    /// Bytes of log between two index entries. Default 4096.
+    pub index_interval_bytes: u32,
+    /// Largest batch accepted, in bytes. Default 1,048,588.
+    pub max_message_bytes: u32,
+    /// Age, by record time, after which a segment may be removed, in ms; −1 never. Default 7 days.
+    pub retention_ms: i64,
+    /// Log size above which old segments may be removed, in bytes; −1 never. Default −1.
+    pub retention_bytes: i64,
+    /// What retention may remove. Default [`CleanupPolicy::Delete`].
+    pub cleanup_policy: CleanupPolicy,
+    /// Whose time timestamps are. Default [`TimestampType::CreateTime`].
+    pub timestamp_type: TimestampType,
+    /// How far in the past a record's timestamp may lie, in ms. Default unlimited.
+    pub timestamp_before_max_ms: i64,
+    /// How far in the future a record's timestamp may lie, in ms. Default one hour.
+    pub timestamp_after_max_ms: i64,
+    /// How long a removed segment's files stay for readers that still use them, in ms. Default 1 min.
+    pub file_delete_delay_ms: i64,
+    /// After this long without a batch a producer is forgotten, but never while its last batch is
+    /// still in the log, in ms. Default one day.
+    pub producer_id_expiration_ms: i64,
+    /// Default acknowledgement of appends to this log. Default [`Durability::Durable`].
+    pub durability: Durability,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+        Self {
+            segment_bytes: 1 << 30,
+            segment_ms: 7 * DAY_MS,
+            segment_index_bytes: 10 << 20,
+            index_interval_bytes: 4096,
+            max_message_bytes: 1_048_588,
+            retention_ms: 7 * DAY_MS,
+            retention_bytes: -1,
+            cleanup_policy: CleanupPolicy::Delete,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: 60 * 60 * 1000,
+            file_delete_delay_ms: 60_000,
+            producer_id_expiration_ms: DAY_MS,
+            durability: Durability::Durable,
+        }
+    }
+}
+
+impl LogConfig {
+    /// Checks every field against its bounds.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`], naming the field, its value and its bounds.
+    pub fn validate(&self) -> Result<()> {
+        let bounds: [(&str, i64, i64, i64); 6] = [
+            ("segment_bytes", i64::from(self.segment_bytes), 4096, i64::from(i32::MAX)),
+            ("segment_ms", self.segment_ms, 1, i64::MAX),
+            ("segment_index_bytes", i64::from(self.segment_index_bytes), 32, i64::from(i32::MAX)),
+            ("retention_ms", self.retention_ms, -1, i64::MAX),
+            ("retention_bytes", self.retention_bytes, -1, i64::MAX),
+            ("file_delete_delay_ms", self.file_delete_delay_ms, 0, i64::MAX),
+        ];
+        for (name, value, low, high) in bounds {
+            if !(low..=high).contains(&value) {
+                let context = format!("{name} = {value} is outside {low}..={high}");
+                return Err(Error::new(ErrorKind::Invalid, context));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of a log: a topic and a partition, written `topic-partition` (D-2, D-3).
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LogName {
+    topic: Arc<str>,
+    partition: i32,
+}
+
+impl LogName {
+    /// Longest topic name, in characters (D-2).
+    pub const TOPIC_LEN_MAX: usize = 249;
+
+    /// The log of `partition` of `topic`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] unless the topic is 1 to 249 characters of `[a-zA-Z0-9._-]`, neither
+    /// `.` nor `..`, and the partition is not negative.
+    pub fn new(topic: &str, partition: i32) -> Result<Self> {
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let fits = (1..=Self::TOPIC_LEN_MAX).contains(&topic.len());
+        if !fits || topic == "." || topic == ".." || !topic.chars().all(legal) || partition < 0 {
+            let context = format!("{topic:?} partition {partition} is not a legal log name");
+            return Err(Error::new(ErrorKind::Invalid, context));
+        }
+        Ok(Self { topic: topic.into(), partition })
+    }
+
+    /// Parses a directory name, at its last dash (D-3).
+    #[must_use]
+    pub fn from_dir_name(name: &str) -> Option<Self> {
+        let (topic, partition) = name.rsplit_once('-')?;
+        let number: i32 = partition.parse().ok()?;
+        // "-007" or "-+7" would name the same log as "-7".
+        if number.to_string() != partition {
+            return None;
+        }
+        Self::new(topic, number).ok()
+    }
+
+    /// The topic.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        &self.topic
+    }
+
+    /// The partition.
+    #[must_use]
+    pub fn partition(&self) -> i32 {
+        self.partition
+    }
+}
+
+impl fmt::Display for LogName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+impl fmt::Debug for LogName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // D-2, D-3.
+    #[test]
+    fn log_names_parse_at_the_last_dash() {
+        let name = LogName::from_dir_name("a-b-12").unwrap();
+        assert_eq!((name.topic(), name.partition()), ("a-b", 12));
+        for bad in ["a", "-1", "a-", "a-x", "a--1", "a-01", "../a-1", ".-1"] {
+            assert!(LogName::from_dir_name(bad).is_none() || bad == "a--1", "{bad}");
+        }
+    }
+}
