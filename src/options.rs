@@ -78,6 +78,14 @@ pub struct EngineOptions {
     pub checkpoint_bytes: u64,
     /// Producers remembered per log. Default 1,000,000. Each takes about 250 bytes.
     pub producers_max: usize,
+    /// Whether the engine starts its own threads (one per data directory for commits that no
+    /// thread waits for, one for maintenance). Default true. Without them the embedder waits for
+    /// its appends on threads of its own and calls [`Engine::tick`](crate::Engine::tick); a
+    /// simulation does that to stay deterministic.
+    pub background: bool,
+    /// Bugs to plant, to prove that a test would notice them.
+    #[cfg(any(test, feature = "test-util"))]
+    pub planted: crate::planted::Planted,
 }
 
 impl EngineOptions {
@@ -92,7 +100,18 @@ impl EngineOptions {
             reserve_bytes: 64 << 20,
             checkpoint_bytes: 64 << 20,
             producers_max: 1_000_000,
+            background: true,
+            #[cfg(any(test, feature = "test-util"))]
+            planted: crate::planted::Planted::default(),
         }
+    }
+
+    /// The planted bugs; none outside of tests.
+    pub(crate) fn planted(&self) -> crate::planted::Planted {
+        #[cfg(any(test, feature = "test-util"))]
+        return self.planted;
+        #[cfg(not(any(test, feature = "test-util")))]
+        crate::planted::Planted::default()
     }
 }
 
