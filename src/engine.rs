@@ -1,8 +1,8 @@
 //! An engine: data directories, the registry of their logs, and the work done in the background.
 
 use crate::checkpoint::{
-    self, CLEAN_SHUTDOWN, CleanShutdown, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT,
-    OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT,
+    self, CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_BODY, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT,
+    OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT, TextDamage,
 };
 use crate::commit::Committer;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,7 +25,7 @@ use std::time::Duration;
 /// How often the maintenance thread looks after free space and retention when nothing wakes it.
 const TICK: Duration = Duration::from_secs(30);
 /// Largest checkpoint file that is read.
-const TEXT_BYTES_MAX: u64 = 64 << 20;
+const TEXT_BYTES_MAX: usize = 64 << 20;
 
 /// Asked before retention moves a log start offset: the offset it may move to, at most. Lets a state
 /// machine keep what it has not consumed.
@@ -126,7 +126,7 @@ impl Shared {
     pub(crate) fn store_log_start(&self, name: &LogName, path: &Path, start: Offset) -> Result<()> {
         let directory = self.directory_of(path)?;
         let mut checkpoints = directory.checkpoints.lock();
-        checkpoints.log_starts.insert(name.clone(), start);
+        checkpoints.log_starts.offsets.insert(name.clone(), start);
         let bytes = checkpoints.log_starts.encode();
         directory.replace(self, LOG_START_CHECKPOINT, &bytes)
     }
@@ -169,7 +169,7 @@ impl DataDirectory {
                 None => Ok(OffsetCheckpoint::default()),
                 Some(bytes) => match OffsetCheckpoint::decode(&bytes) {
                     Ok(checkpoint) => Ok(checkpoint),
-                    Err(e) if e.is_newer() => Err(e.into()),
+                    Err(e @ TextDamage::Newer { .. }) => Err(e.into_error(&path.join(name))),
                     // A malformed one is treated as empty (D-48).
                     Err(_damage) => Ok(OffsetCheckpoint::default()),
                 },
@@ -423,7 +423,7 @@ impl EngineInner {
             committer: Arc::clone(&data.committer),
             config: Arc::new(config),
             clean,
-            log_start: data.checkpoints.lock().log_starts.get(name),
+            log_start: data.checkpoints.lock().log_starts.offsets.get(name).copied(),
         }
     }
 
@@ -470,7 +470,7 @@ impl EngineInner {
         self.shared.check_space();
         for log in self.open_logs() {
             // A failure of one log shows in its own calls; the others still get their turn.
-            if log.inner().failure_free() {
+            if log.inner().is_alive() {
                 if let Err(error) = log.retain() {
                     log.inner().poison("retention failed", io::Error::other(error));
                 }
@@ -491,9 +491,9 @@ impl EngineInner {
         data.committer.exclusively(|| storage.rename(&path, &doomed)).map_err(failed)?;
         storage.sync_dir(&data.path).map_err(failed)?;
         let mut checkpoints = data.checkpoints.lock();
-        checkpoints.recovery_points.remove(name);
-        checkpoints.high_watermarks.remove(name);
-        if checkpoints.log_starts.remove(name).is_some() {
+        checkpoints.recovery_points.offsets.remove(name);
+        checkpoints.high_watermarks.offsets.remove(name);
+        if checkpoints.log_starts.offsets.remove(name).is_some() {
             let bytes = checkpoints.log_starts.encode();
             data.replace(&self.shared, LOG_START_CHECKPOINT, &bytes)?;
         }
@@ -516,10 +516,10 @@ impl EngineInner {
             log.inner().close()?;
             let offsets = log.offsets();
             let mut checkpoints = self.shared.directories[directory].checkpoints.lock();
-            checkpoints.recovery_points.insert(name.clone(), offsets.log_end_offset);
-            checkpoints.high_watermarks.insert(name.clone(), offsets.high_watermark);
+            checkpoints.recovery_points.offsets.insert(name.clone(), offsets.log_end_offset);
+            checkpoints.high_watermarks.offsets.insert(name.clone(), offsets.high_watermark);
             if log.segments().first().is_some_and(|(base, _)| *base < offsets.log_start_offset) {
-                checkpoints.log_starts.insert(name, offsets.log_start_offset);
+                checkpoints.log_starts.offsets.insert(name, offsets.log_start_offset);
             }
         }
         for directory in &self.shared.directories {
@@ -528,7 +528,7 @@ impl EngineInner {
                 (RECOVERY_POINT_CHECKPOINT, checkpoints.recovery_points.encode()),
                 (HIGH_WATERMARK_CHECKPOINT, checkpoints.high_watermarks.encode()),
                 (LOG_START_CHECKPOINT, checkpoints.log_starts.encode()),
-                (CLEAN_SHUTDOWN, CleanShutdown::default().encode()),
+                (CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_BODY.to_vec()),
             ];
             for (name, bytes) in files {
                 directory.replace(&self.shared, name, &bytes)?;

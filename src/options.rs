@@ -106,6 +106,25 @@ impl EngineOptions {
         }
     }
 
+    /// Checks every option against its bounds.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`], naming the option, its value and its bounds.
+    pub fn validate(&self) -> Result<()> {
+        self.log.validate()?;
+        let wrong = |what: String| Err(Error::new(ErrorKind::Invalid, what));
+        if self.directories.is_empty() {
+            return wrong("directories is empty; an engine needs at least one".to_owned());
+        }
+        if self.staged_bytes_max < 1 << 20 {
+            return wrong(format!("staged_bytes_max = {} is below 1 MiB", self.staged_bytes_max));
+        }
+        if self.producers_max == 0 {
+            return wrong("producers_max = 0; at least one must fit".to_owned());
+        }
+        Ok(())
+    }
+
     /// The planted bugs; none outside of tests.
     pub(crate) fn planted(&self) -> crate::planted::Planted {
         #[cfg(any(test, feature = "test-util"))]

@@ -117,7 +117,7 @@ pub(crate) fn replace_file(
     name: &str,
     bytes: &[u8],
 ) -> io::Result<()> {
-    let temporary = dir.join(format!("{name}{TEMPORARY}"));
+    let temporary = dir.join(temporary_name(name));
     let file = storage.open(&temporary, OpenMode::Truncate, false)?;
     file.write_at(bytes, 0)?;
     file.sync()?;
@@ -189,6 +189,11 @@ pub(crate) fn is_temporary(name: &str) -> bool {
     ];
     name.strip_suffix(TEMPORARY)
         .is_some_and(|name| NAMES.contains(&name) || parse_file_name(name).is_some())
+}
+
+/// What a file is called until it is whole.
+pub(crate) fn temporary_name(name: &str) -> String {
+    format!("{name}{TEMPORARY}")
 }
 
 /// The frame of a checkpoint around its entries (D-45).

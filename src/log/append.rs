@@ -18,12 +18,12 @@ use super::LogInner;
 use super::api::{AppendOptions, Appended, Origin};
 use super::inner::{Active, LogState};
 use super::ticket::AppendTicket;
-use crate::batch::validate::{Rules, validate};
-use crate::batch::{Batch, HEADER_BYTES, MarkerKind};
+use crate::batch::{Batch, HEADER_BYTES, MarkerKind, Rules, validate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{CleanupPolicy, Durability, LogConfig, TimestampType};
 use crate::producer::{Admission, BatchFacts, ControlKind};
 use crate::segment::Segment;
+use crate::segment::scan::Observed;
 use crate::types::{LeaderEpoch, Offset};
 use std::sync::Arc;
 
@@ -171,11 +171,12 @@ impl LogInner {
         let active = &mut state.active;
         let rest = batch.as_bytes().get(HEADER_BYTES..).unwrap_or_default();
         let position = active.tail.append(header, rest);
-        active.indexer.observe(position, batch.size(), facts.last_offset, facts.max_timestamp_ms);
+        Observed::of(position, batch.size(), facts.last_offset, facts.max_timestamp_ms)
+            .enter(&mut active.indexer);
         active.first_timestamp_ms.get_or_insert(facts.max_timestamp_ms);
         let completed = state.producers.apply(facts, now_ms);
         if let Some(txn) = completed.filter(|txn| txn.aborted) {
-            state.active.aborted.append_completed(&txn);
+            state.active.note_aborted(&txn);
         }
         state.end = facts.last_offset.next();
         state.uncheckpointed_bytes += batch.size() as u64;
@@ -194,7 +195,7 @@ impl LogInner {
         let mut old = std::mem::replace(&mut state.active, fresh);
         old.indexer.close();
         old.segment.set_size(old.size());
-        old.segment.set_largest_timestamp_ms(old.indexer.max_timestamp_ms());
+        old.segment.set_largest_timestamp_ms(old.largest_timestamp_ms());
         old.segment.roll(base, old.indexes());
         state.segments.push(segment);
         state.rolled.push_back(old);

@@ -7,10 +7,10 @@ use crate::commit::Committer;
 use crate::engine::Shared;
 use crate::epoch::LeaderEpochCache;
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::{AbortedIndex, SegmentIndexer};
+use crate::index::{AbortedEntry, AbortedIndex, SegmentIndexer};
 use crate::io::{Clock, Storage};
 use crate::options::{LogConfig, LogName};
-use crate::producer::{ProducerLimits, ProducerTable};
+use crate::producer::{CompletedTxn, ProducerLimits, ProducerTable};
 use crate::segment::{Indexes, Segment};
 use crate::types::{LeaderEpoch, Offset};
 use bytes::Bytes;
@@ -123,6 +123,23 @@ impl Active {
         self.tail.end()
     }
 
+    /// The largest record timestamp in it, −1 if there is none.
+    pub(super) fn largest_timestamp_ms(&self) -> i64 {
+        self.indexer.max_timestamp().map_or(-1, |(timestamp, _)| timestamp)
+    }
+
+    /// Indexes a transaction that was aborted.
+    pub(super) fn note_aborted(&mut self, txn: &CompletedTxn) {
+        let entry = AbortedEntry {
+            producer_id: txn.producer_id,
+            first_offset: txn.first_offset,
+            last_offset: txn.last_offset,
+            last_stable_offset: txn.last_stable_offset,
+        };
+        // Markers arrive in offset order and at or above the segment's base.
+        self.aborted.append(entry).expect("INV-MARKER-ORDER: markers come in offset order");
+    }
+
     /// The indexes as they stand.
     pub(super) fn indexes(&self) -> Indexes {
         Indexes {
@@ -190,6 +207,11 @@ impl LogInner {
     /// Why the log refuses everything, if it does.
     pub(super) fn failure(&self) -> Option<Error> {
         self.failure.get().cloned()
+    }
+
+    /// Whether the log still works.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.failure.get().is_none()
     }
 
     pub(super) fn check_alive(&self) -> Result<()> {

@@ -243,7 +243,7 @@ impl LogInner {
     ) -> Result<Option<TimestampedOffset>> {
         let (segments, log_start, interval) = {
             let state = self.state.lock();
-            let max = state.active.indexer.max_timestamp_ms();
+            let max = state.active.largest_timestamp_ms();
             state.active.segment.set_largest_timestamp_ms(max);
             (state.segments.clone(), state.log_start, state.config.index_interval_bytes)
         };
@@ -307,7 +307,7 @@ impl LogInner {
     pub(super) fn offset_of_max_timestamp(&self) -> Result<Option<TimestampedOffset>> {
         let largest = {
             let state = self.state.lock();
-            let active = state.active.indexer.max_timestamp_ms();
+            let active = state.active.largest_timestamp_ms();
             state.segments.iter().map(|s| s.largest_timestamp_ms()).max().unwrap_or(-1).max(active)
         };
         if largest < 0 {
@@ -325,10 +325,10 @@ fn first_record_at(
     let records = batch.records(&DecodeLimits::default())?;
     for record in records.iter() {
         let record = record?;
-        if record.timestamp_ms >= timestamp_ms && record.offset >= log_start {
+        if record.timestamp_ms() >= timestamp_ms && record.offset() >= log_start {
             return Ok(Some(TimestampedOffset {
-                offset: record.offset,
-                timestamp_ms: record.timestamp_ms,
+                offset: record.offset(),
+                timestamp_ms: record.timestamp_ms(),
                 leader_epoch: batch.leader_epoch(),
             }));
         }

@@ -18,19 +18,20 @@ use super::LogInner;
 use super::append::stored_facts;
 use super::inner::{Active, DamagedRange, LogState, Parts};
 use super::tail::{Tail, block_floor};
-use crate::checkpoint::{self, PartitionMetadata};
+use crate::checkpoint::{self, PartitionMetadata, TextDamage};
 use crate::commit::Committer;
 use crate::engine::Shared;
 use crate::epoch::LeaderEpochCache;
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::{AbortedIndex, OffsetIndex, SegmentIndexer, TimeIndex};
+use crate::index::{AbortedEntry, AbortedIndex, OffsetIndex, SegmentIndexer, TimeIndex};
 use crate::io::{BLOCK_BYTES, File, OpenMode};
 use crate::options::{LogConfig, LogName};
-use crate::producer::{ProducerTable, RestoreAt};
+use crate::producer::state::StateError;
+use crate::producer::{CompletedTxn, ProducerTable, RestoreAt};
 use crate::segment::name::{
     FileKind, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, Suffix, parse_file_name, segment_file,
 };
-use crate::segment::scan::{Scanner, Step, resync};
+use crate::segment::scan::{Observed, Scanner, Step, resync};
 use crate::segment::trailer::{TRAILER_BYTES, Trailer};
 use crate::segment::{Indexes, Segment};
 use crate::types::Offset;
@@ -41,9 +42,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Largest state file that is read.
-const STATE_BYTES_MAX: u64 = 2 << 30;
+const STATE_BYTES_MAX: usize = 2 << 30;
 /// Largest text file that is read.
-const TEXT_BYTES_MAX: u64 = 64 << 20;
+const TEXT_BYTES_MAX: usize = 64 << 20;
 
 /// What loading a log found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,7 +89,7 @@ pub(crate) fn create(source: Source, id: [u8; 16]) -> Result<LogInner> {
     let storage = &source.shared.io.storage;
     let failed = |e| Error::io(format!("create {}", source.path.display()), e);
     storage.create_dir(&source.path).map_err(failed)?;
-    let metadata = PartitionMetadata::new(id).encode();
+    let metadata = PartitionMetadata { topic_id: id }.encode();
     checkpoint::replace_file(storage.as_ref(), &source.path, PARTITION_METADATA, &metadata)
         .map_err(failed)?;
     let name = segment_file(Offset::ZERO, FileKind::Log);
@@ -178,7 +179,9 @@ pub(crate) fn read_id(shared: &Shared, path: &Path) -> Result<[u8; 16]> {
     let path = path.join(PARTITION_METADATA);
     let bytes = checkpoint::read_file(shared.io.storage.as_ref(), &path, TEXT_BYTES_MAX)
         .map_err(|e| Error::io(format!("read {}", path.display()), e))?;
-    Ok(bytes.map_or(Ok(PartitionMetadata::default()), |b| PartitionMetadata::decode(&b))?.id())
+    let Some(bytes) = bytes else { return Ok([0; 16]) };
+    let metadata = PartitionMetadata::decode(&bytes).map_err(|e| e.into_error(&path))?;
+    Ok(metadata.topic_id)
 }
 
 struct Loader {
@@ -316,7 +319,7 @@ impl Loader {
             let restored = if ours {
                 match ProducerTable::restore_state(limits, &bytes, at) {
                     Ok((table, end)) if end == offset => Some(table),
-                    Err(e) if e.is_newer() => return Err(e.into()),
+                    Err(StateError::Newer(error)) => return Err(error),
                     _ => None,
                 }
             } else {
@@ -338,14 +341,16 @@ impl Loader {
         if let Some(bytes) = self.read(LEADER_EPOCH_CHECKPOINT, TEXT_BYTES_MAX)? {
             match LeaderEpochCache::decode(&bytes) {
                 Ok(epochs) => self.epochs = epochs,
-                Err(e) if e.is_newer() => return Err(e.into()),
+                Err(e @ TextDamage::Newer { .. }) => {
+                    return Err(e.into_error(&self.source.path.join(LEADER_EPOCH_CHECKPOINT)));
+                }
                 Err(_damage) => self.report.rebuilt.push(LEADER_EPOCH_CHECKPOINT.to_owned()),
             }
         }
         Ok(())
     }
 
-    fn read(&self, name: &str, max: u64) -> Result<Option<Vec<u8>>> {
+    fn read(&self, name: &str, max: usize) -> Result<Option<Vec<u8>>> {
         let path = self.source.path.join(name);
         checkpoint::read_file(self.source.shared.io.storage.as_ref(), &path, max)
             .map_err(|e| Error::io(format!("read {}", path.display()), e))
@@ -530,7 +535,8 @@ impl Loader {
     fn replay(&mut self, walk: &mut Walk, position: u64, batch: &crate::batch::Batch<'_>) -> Result<()> {
         let facts = stored_facts(batch)?;
         self.report.scanned_bytes += batch.size() as u64;
-        walk.observe(position, batch.size(), &facts);
+        Observed::new(position, batch).enter(&mut walk.indexer);
+        walk.first_timestamp_ms.get_or_insert(facts.max_timestamp_ms);
         self.expected = facts.last_offset.next();
         if facts.base_offset < self.replay_from {
             return Ok(());
@@ -538,7 +544,7 @@ impl Loader {
         self.epochs.assign(batch.leader_epoch(), facts.base_offset);
         let now_ms = self.source.shared.io.clock.now_ms();
         if let Some(txn) = self.producers.apply(&facts, now_ms).filter(|txn| txn.aborted) {
-            walk.aborted.append_completed(&txn);
+            walk.note_aborted(&txn);
         }
         Ok(())
     }
@@ -723,13 +729,19 @@ struct Walk {
 }
 
 impl Walk {
-    fn observe(&mut self, position: u64, size: usize, facts: &crate::producer::BatchFacts) {
-        let (Ok(position), Ok(size)) = (u32::try_from(position), u32::try_from(size)) else {
-            // Beyond what an index can name; the batch is found by walking.
-            return;
+    /// Indexes a transaction that was aborted. An index that disagrees with the batches loses.
+    fn note_aborted(&mut self, txn: &CompletedTxn) {
+        let entry = AbortedEntry {
+            producer_id: txn.producer_id,
+            first_offset: txn.first_offset,
+            last_offset: txn.last_offset,
+            last_stable_offset: txn.last_stable_offset,
         };
-        self.indexer.observe(position, size, facts.last_offset, facts.max_timestamp_ms);
-        self.first_timestamp_ms.get_or_insert(facts.max_timestamp_ms);
+        if self.aborted.append(entry).is_err() {
+            self.aborted.truncate_to(txn.last_offset);
+            // With everything at or above it gone there is nothing left to disagree with.
+            let _ = self.aborted.append(entry);
+        }
     }
 
     fn into_indexes(self) -> Indexes {

@@ -189,7 +189,8 @@ impl Segment {
         let Some(bytes) = self.read_index(FileKind::OffsetIndex)? else { return Ok(None) };
         let Ok(offsets) = OffsetIndex::decode(self.base, &bytes, size) else { return Ok(None) };
         let Some(bytes) = self.read_index(FileKind::TimeIndex)? else { return Ok(None) };
-        let Ok(times) = TimeIndex::decode(self.base, &bytes) else { return Ok(None) };
+        let end = self.end().unwrap_or(Offset::new(i64::MAX));
+        let Ok(times) = TimeIndex::decode(self.base, &bytes, end) else { return Ok(None) };
         // No aborted transaction, no file (D-39).
         let aborted = match self.read_index(FileKind::TxnIndex)? {
             None => AbortedIndex::new(self.base),
@@ -203,7 +204,7 @@ impl Segment {
 
     fn read_index(&self, kind: FileKind) -> Result<Option<Vec<u8>>> {
         /// No index of ours or Kafka's is larger than a segment can need at one entry a batch.
-        const INDEX_BYTES_MAX: u64 = 1 << 30;
+        const INDEX_BYTES_MAX: usize = 1 << 30;
         let path = self.path(kind);
         crate::checkpoint::read_file(self.storage.as_ref(), &path, INDEX_BYTES_MAX)
             .map_err(|e| Error::io(format!("read {}", path.display()), e))
@@ -219,7 +220,7 @@ impl Segment {
         if let Some(indexes) = indexes {
             self.write_index(FileKind::OffsetIndex, &indexes.offsets.encode())?;
             self.write_index(FileKind::TimeIndex, &indexes.times.encode())?;
-            if indexes.aborted.len() > 0 {
+            if !indexes.aborted.is_empty() {
                 self.write_index(FileKind::TxnIndex, &indexes.aborted.encode())?;
             }
         }

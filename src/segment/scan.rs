@@ -118,6 +118,40 @@ impl Scanner {
     }
 }
 
+/// What an indexer needs to know of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Observed {
+    position: u64,
+    size: usize,
+    last_offset: Offset,
+    max_timestamp_ms: i64,
+}
+
+impl Observed {
+    /// The batch at `position`.
+    pub(crate) fn new(position: u64, batch: &Batch<'_>) -> Self {
+        Self {
+            position,
+            size: batch.size(),
+            last_offset: batch.last_offset(),
+            max_timestamp_ms: batch.max_timestamp_ms(),
+        }
+    }
+
+    /// A batch of `size` bytes at `position`.
+    pub(crate) fn of(position: u64, size: usize, last_offset: Offset, max_timestamp_ms: i64) -> Self {
+        Self { position, size, last_offset, max_timestamp_ms }
+    }
+
+    /// Tells the indexer. A position that an index cannot name is left out: the batch is found by
+    /// walking to it.
+    pub(crate) fn enter(self, indexer: &mut SegmentIndexer) {
+        if let (Ok(position), Ok(size)) = (u32::try_from(self.position), u32::try_from(self.size)) {
+            indexer.observe(position, size, self.last_offset, self.max_timestamp_ms);
+        }
+    }
+}
+
 /// Rebuilds the indexes of a sealed segment from its data. Batches behind damage are found again
 /// by the base offsets that follow, so a bad batch costs its own entries only.
 ///
@@ -129,20 +163,15 @@ pub(crate) fn rebuild_indexes(segment: &Segment, interval_bytes: u32) -> Result<
     let mut expected = segment.base();
     loop {
         let found = match scanner.step() {
-            Ok(Step::Batch { position, batch }) => Some((
-                position,
-                batch.size(),
-                batch.last_offset(),
-                batch.max_timestamp_ms(),
-            )),
+            Ok(Step::Batch { position, batch }) => Some(Observed::new(position, &batch)),
             Ok(Step::End) => break,
             Ok(Step::Bad) => None,
             Err(e) => return Err(Error::io("scan a segment to rebuild its indexes", e)),
         };
         match found {
-            Some((position, size, last_offset, max_timestamp_ms)) => {
-                indexer.observe(position, size, last_offset, max_timestamp_ms);
-                expected = last_offset.next();
+            Some(observed) => {
+                observed.enter(&mut indexer);
+                expected = observed.last_offset.next();
             }
             None => {
                 let at = scanner.position();
@@ -155,7 +184,8 @@ pub(crate) fn rebuild_indexes(segment: &Segment, interval_bytes: u32) -> Result<
             }
         }
     }
-    let (offsets, times) = indexer.finish();
+    indexer.close();
+    let (offsets, times) = (indexer.offsets().clone(), indexer.times().clone());
     // The transaction index cannot be had from one segment alone (an aborted transaction may have
     // begun in an earlier one): `log::recover` rebuilds it from the producers' state.
     Ok(Indexes { offsets, times, aborted: AbortedIndex::new(segment.base()) })
