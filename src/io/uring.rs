@@ -1,1 +1,1 @@
-//! (skeleton)
+//! Groups of direct writes through a ring.
