@@ -28,8 +28,6 @@ pub(crate) struct Committer {
     work: Condvar,
     /// Wakes those who wait for the end of a group without taking part in it.
     idle: Condvar,
-    /// Whether a commit thread serves this queue; without one, waiters and `run_staged` do.
-    has_thread: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -57,13 +55,7 @@ struct Seat {
 
 impl Committer {
     pub(crate) fn new(storage: Arc<dyn Storage>) -> Self {
-        Self {
-            storage,
-            inner: Mutex::default(),
-            work: Condvar::new(),
-            idle: Condvar::new(),
-            has_thread: AtomicBool::new(false),
-        }
+        Self { storage, inner: Mutex::default(), work: Condvar::new(), idle: Condvar::new() }
     }
 
     /// Notes that `log` has something for the next group. The caller makes sure it is queued once.
@@ -225,14 +217,8 @@ impl Committer {
 
     /// Starts the commit thread.
     pub(crate) fn spawn(self: &Arc<Self>, name: String) -> io::Result<thread::JoinHandle<()>> {
-        self.has_thread.store(true, Ordering::Relaxed);
         let this = Arc::clone(self);
         thread::Builder::new().name(name).spawn(move || this.serve())
-    }
-
-    /// Whether tasks may rely on a thread to commit for them.
-    pub(crate) fn has_thread(&self) -> bool {
-        self.has_thread.load(Ordering::Relaxed)
     }
 
     /// Ends [`Committer::serve`].

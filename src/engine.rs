@@ -17,9 +17,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// How often the maintenance thread looks after free space and retention when nothing wakes it.
@@ -56,7 +56,8 @@ struct DataDirectory {
     is_full: AtomicBool,
     /// Kafka's text checkpoints as last read or written.
     checkpoints: Mutex<Checkpoints>,
-    _lock: Box<dyn DirLock>,
+    /// Given back by the clean close; else by the process's end.
+    lock: Mutex<Option<Box<dyn DirLock>>>,
 }
 
 #[derive(Debug, Default)]
@@ -161,7 +162,8 @@ impl DataDirectory {
             _ => failed(e),
         })?;
         let read = |name: &str| {
-            checkpoint::read_file(storage.as_ref(), &path.join(name), TEXT_BYTES_MAX).map_err(failed)
+            checkpoint::read_file(storage.as_ref(), &path.join(name), TEXT_BYTES_MAX)
+                .map_err(failed)
         };
         let clean = read(CLEAN_SHUTDOWN)?.is_some();
         let offsets = |name| -> Result<OffsetCheckpoint> {
@@ -186,7 +188,7 @@ impl DataDirectory {
             committer: Arc::new(Committer::new(Arc::clone(storage))),
             is_full: AtomicBool::new(free < options.reserve_bytes),
             checkpoints: Mutex::new(checkpoints),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         };
         Ok((directory, clean))
     }
@@ -280,8 +282,9 @@ impl Engine {
         };
         inner.recover_unclean()?;
         inner.recovery_time = inner.shared.io.clock.monotonic().saturating_sub(started);
+        let inner = Arc::new(inner);
         inner.spawn_threads()?;
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner })
     }
 
     /// Creates a log of the topic with the 16-byte `id`; durable when this returns. The data
@@ -449,7 +452,7 @@ impl EngineInner {
         Ok(())
     }
 
-    fn spawn_threads(&self) -> Result<()> {
+    fn spawn_threads(self: &Arc<Self>) -> Result<()> {
         if !self.shared.options.background {
             return Ok(());
         }
@@ -459,6 +462,12 @@ impl EngineInner {
             let name = format!("oncelog-commit-{index}");
             threads.push(directory.committer.spawn(name).map_err(failed)?);
         }
+        let (weak, shared) = (Arc::downgrade(self), Arc::clone(&self.shared));
+        let maintenance = thread::Builder::new()
+            .name("oncelog-maintain".to_owned())
+            .spawn(move || maintain_until_stopped(&weak, &shared))
+            .map_err(failed)?;
+        threads.push(maintenance);
         Ok(())
     }
 
@@ -533,6 +542,8 @@ impl EngineInner {
             for (name, bytes) in files {
                 directory.replace(&self.shared, name, &bytes)?;
             }
+            drop(checkpoints);
+            *directory.lock.lock() = None;
         }
         Ok(())
     }
@@ -544,8 +555,11 @@ impl EngineInner {
         self.shared.maintenance.inner.lock().stopped = true;
         self.shared.maintenance.work.notify_all();
         for thread in self.threads.lock().drain(..) {
-            // A thread that panicked has poisoned nothing that the close does not check itself.
-            drop(thread.join());
+            // The last handle may go on the maintenance thread itself.
+            if thread.thread().id() != thread::current().id() {
+                // A thread that panicked has poisoned nothing that the close does not check itself.
+                drop(thread.join());
+            }
         }
     }
 }
@@ -553,6 +567,26 @@ impl EngineInner {
 impl Drop for EngineInner {
     fn drop(&mut self) {
         self.stop_threads();
+    }
+}
+
+/// The maintenance thread: serves the queue as it fills, and everything else every [`TICK`].
+fn maintain_until_stopped(engine: &Weak<EngineInner>, shared: &Shared) {
+    loop {
+        let timed_out = {
+            let mut queue = shared.maintenance.inner.lock();
+            let idle = queue.logs.is_empty() && !queue.stopped;
+            let timed_out = idle && shared.maintenance.work.wait_for(&mut queue, TICK).timed_out();
+            if queue.stopped {
+                return;
+            }
+            timed_out
+        };
+        shared.maintenance.drain();
+        if timed_out {
+            let Some(engine) = engine.upgrade() else { return };
+            engine.retain_all();
+        }
     }
 }
 

@@ -17,21 +17,15 @@ const SPARE_BITS: u32 = 4;
 /// The text of an id.
 pub(super) fn encode(id: [u8; 16]) -> String {
     let id = u128::from_be_bytes(id);
-    let shifts = (0..LEN as u32).map(|n| {
-        128_u32
-            .saturating_sub(DIGIT_BITS)
-            .checked_sub(n.saturating_mul(DIGIT_BITS))
-    });
+    let shifts = (0..LEN as u32)
+        .map(|n| 128_u32.saturating_sub(DIGIT_BITS).checked_sub(n.saturating_mul(DIGIT_BITS)));
     shifts
         .filter_map(|shift| {
             let value = match shift {
                 Some(shift) => id >> shift,
                 None => id << SPARE_BITS,
             };
-            DIGITS
-                .get(usize::from(value.to_be_bytes()[15] & 63))
-                .copied()
-                .map(char::from)
+            DIGITS.get(usize::from(value.to_be_bytes()[15] & 63)).copied().map(char::from)
         })
         .collect()
 }
@@ -53,8 +47,5 @@ pub(super) fn decode(text: &str) -> Option<[u8; 16]> {
 }
 
 fn value_of(digit: u8) -> Option<u128> {
-    DIGITS
-        .iter()
-        .position(|d| *d == digit)
-        .and_then(|value| u128::try_from(value).ok())
+    DIGITS.iter().position(|d| *d == digit).and_then(|value| u128::try_from(value).ok())
 }

@@ -83,10 +83,9 @@ impl TextDamage {
     pub(crate) fn into_error(self, path: &Path) -> Error {
         let kind = match self {
             Self::Newer { .. } => ErrorKind::NewerFormat,
-            Self::Malformed { .. } => ErrorKind::Corrupt {
-                first: Offset::ZERO,
-                next: Offset::ZERO,
-            },
+            Self::Malformed { .. } => {
+                ErrorKind::Corrupt { first: Offset::ZERO, next: Offset::ZERO }
+            }
         };
         Error::with_source(kind, format!("reading {}", path.display()), self)
     }
@@ -217,9 +216,7 @@ pub(crate) fn checkpoint_lines(
     if let Some((number, line)) = lines.next() {
         check_version(number, line, VERSION)?;
         let expected = TextDamage::malformed(2, "the number of entries that follow");
-        let count = lines
-            .next()
-            .and_then(|(_, line)| line.parse::<usize>().ok());
+        let count = lines.next().and_then(|(_, line)| line.parse::<usize>().ok());
         if count.ok_or_else(|| expected.clone())? != lines.clone().count() {
             return Err(expected);
         }
@@ -239,11 +236,7 @@ fn check_version(line: usize, text: &str, known: i32) -> Result<i32, TextDamage>
 fn utf8(bytes: &[u8]) -> Result<&str, TextDamage> {
     str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        let line = before
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count()
-            .saturating_add(1);
+        let line = before.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
         TextDamage::malformed(line, "UTF-8")
     })
 }

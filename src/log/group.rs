@@ -9,8 +9,8 @@
 use super::LogInner;
 use super::inner::{Active, LogState};
 use crate::io::buf::AlignedBuf;
-use crate::planted::Planted;
 use crate::io::{BLOCK_BYTES, File, WriteOp};
+use crate::planted::Planted;
 use crate::segment::Segment;
 use crate::segment::trailer::{Trailer, padded_end};
 use crate::types::Offset;
@@ -161,12 +161,7 @@ impl LogState {
         Ok(plan)
     }
 
-    fn plan_part(
-        &self,
-        part: &Active,
-        plan: &mut CommitPlan,
-        planted: Planted,
-    ) -> io::Result<()> {
+    fn plan_part(&self, part: &Active, plan: &mut CommitPlan, planted: Planted) -> io::Result<()> {
         let unflushed_before = part.durable < part.written;
         let file = part.segment.file().map_err(io::Error::other)?;
         if part.size() == part.written {
@@ -209,12 +204,12 @@ impl LogState {
 
     fn finish(&mut self, plan: &CommitPlan) {
         for part in &plan.parts {
-            let active = match self.rolled.iter_mut().find(|a| a.segment.base() == part.segment_base)
-            {
-                Some(rolled) => rolled,
-                None if self.active.segment.base() == part.segment_base => &mut self.active,
-                None => continue,
-            };
+            let active =
+                match self.rolled.iter_mut().find(|a| a.segment.base() == part.segment_base) {
+                    Some(rolled) => rolled,
+                    None if self.active.segment.base() == part.segment_base => &mut self.active,
+                    None => continue,
+                };
             active.written = part.end_position;
             active.prepared = part.prepared;
             active.segment.set_size(active.written.max(active.segment.size()));

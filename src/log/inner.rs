@@ -164,8 +164,7 @@ pub(super) struct Parts {
 impl LogInner {
     pub(super) fn new(parts: Parts) -> Self {
         let state = &parts.state;
-        let last_stable =
-            state.producers.last_stable_offset(state.high_watermark, state.log_start);
+        let last_stable = state.producers.last_stable_offset(state.high_watermark, state.log_start);
         let frontiers = [state.written_end, state.durable_end, state.high_watermark, last_stable];
         Self {
             name: parts.name,
@@ -234,8 +233,7 @@ impl LogInner {
     /// Publishes the frontiers of `state` and wakes whom they satisfy. Called after every change,
     /// with the lock released or held: waking takes no lock of the log.
     pub(super) fn publish(&self, state: &LogState) {
-        let last_stable =
-            state.producers.last_stable_offset(state.high_watermark, state.log_start);
+        let last_stable = state.producers.last_stable_offset(state.high_watermark, state.log_start);
         let values = [state.written_end, state.durable_end, state.high_watermark, last_stable];
         for (slot, value) in self.frontiers.iter().zip(values) {
             slot.store(value.get(), Ordering::Release);

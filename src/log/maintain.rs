@@ -59,7 +59,8 @@ impl LogInner {
             return;
         }
         let outcome = self.seal_rolled().and_then(|()| {
-            let due = self.state.lock().uncheckpointed_bytes >= self.shared.options.checkpoint_bytes;
+            let due =
+                self.state.lock().uncheckpointed_bytes >= self.shared.options.checkpoint_bytes;
             if due { self.checkpoint() } else { Ok(()) }
         });
         if let Err(error) = outcome {
@@ -120,8 +121,9 @@ impl LogInner {
     }
 
     fn write_state(&self, taken: &Checkpoint) -> io::Result<()> {
-        let write =
-            |name: &str, bytes: &[u8]| replace_file(self.storage().as_ref(), &self.path, name, bytes);
+        let write = |name: &str, bytes: &[u8]| {
+            replace_file(self.storage().as_ref(), &self.path, name, bytes)
+        };
         write(LEADER_EPOCH_CHECKPOINT, &taken.epochs)?;
         write(&segment_file(taken.end, FileKind::State), &taken.state)?;
         self.remove_older(FileKind::State, taken.end, 2)
@@ -229,10 +231,8 @@ impl LogInner {
         {
             let state = self.state.lock();
             if offset > state.high_watermark {
-                let kind = ErrorKind::OutOfRange {
-                    start: state.log_start,
-                    end: state.high_watermark,
-                };
+                let kind =
+                    ErrorKind::OutOfRange { start: state.log_start, end: state.high_watermark };
                 let context = format!("cannot trim {} before {offset}", self.name);
                 return Err(Error::new(kind, context));
             }
@@ -396,12 +396,8 @@ impl LogState {
     }
 
     pub(super) fn size_bytes(&self) -> u64 {
-        let sealed: u64 = self
-            .segments
-            .iter()
-            .filter(|s| s.end().is_some())
-            .map(|s| s.size())
-            .sum();
+        let sealed: u64 =
+            self.segments.iter().filter(|s| s.end().is_some()).map(|s| s.size()).sum();
         sealed + self.active.size()
     }
 }

@@ -7,7 +7,7 @@
 //! | `tail` | staged and recent bytes in memory |
 //! | `group` | the log's part in a commit group |
 //! | `ticket`, `wait` | who waits, and how they are woken |
-//! | `read` | where bytes are found and how they are cut |
+//! | `read`, `reader` | where bytes are found and how they are cut; batch by batch |
 //! | `recover` | from files to state |
 //! | `maintain` | sealing, checkpoints, retention, trimming, truncation, clean close |
 
@@ -17,6 +17,7 @@ mod group;
 mod inner;
 mod maintain;
 mod read;
+mod reader;
 pub(crate) mod recover;
 mod tail;
 mod ticket;
@@ -26,8 +27,8 @@ pub use api::{
     AbortedTxn, AppendOptions, Appended, Isolation, LogOffsets, Origin, ProducerDescription,
     ReadOptions, ReadOutcome, TimestampedOffset,
 };
-pub(crate) use group::CommitPlan;
 pub(crate) use inner::LogInner;
+pub use reader::{BatchReader, CommittedFilter, StoredBatch};
 pub use recover::RecoveryReport;
 pub use ticket::{AppendTicket, WaitFor};
 
@@ -94,6 +95,12 @@ impl Log {
     /// O(log n) to find the place, then the bytes returned.
     pub fn read(&self, offset: Offset, options: &ReadOptions) -> Result<ReadOutcome> {
         self.inner.read(offset, options)
+    }
+
+    /// Reads batch by batch from `from` on, leaving out what a reader of `isolation` must not see.
+    #[must_use]
+    pub fn batches(&self, from: Offset, isolation: Isolation) -> BatchReader {
+        BatchReader::new(self.clone(), from, isolation)
     }
 
     /// Resolves when the bound of `isolation` is greater than `offset`, so that a read there finds
@@ -254,7 +261,8 @@ impl Log {
     #[must_use]
     pub fn segments(&self) -> Vec<(Offset, u64)> {
         let state = self.inner.state.lock();
-        let (active, sealed) = state.segments.split_last().map_or((None, &[][..]), |(a, s)| (Some(a), s));
+        let (active, sealed) =
+            state.segments.split_last().map_or((None, &[][..]), |(a, s)| (Some(a), s));
         let sealed = sealed.iter().map(|s| (s.base(), s.size()));
         sealed.chain(active.map(|a| (a.base(), state.active.size()))).collect()
     }

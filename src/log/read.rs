@@ -107,7 +107,14 @@ impl LogInner {
             let (_, position) = segment.indexes(interval)?.offsets.lookup(offset);
             let limit = segment.size();
             let position = u64::from(position).max(undamaged);
-            return Ok(Ok(Route { source: Source::File, bound, outcome, limit, position, segment }));
+            return Ok(Ok(Route {
+                source: Source::File,
+                bound,
+                outcome,
+                limit,
+                position,
+                segment,
+            }));
         }
         let (_, position) = state.active.indexer.offsets().lookup(offset);
         let position = u64::from(position).max(undamaged);
@@ -228,9 +235,8 @@ impl LogInner {
     ) -> bool {
         let state = self.state.lock();
         let mut parts = state.rolled.iter().chain([&state.active]);
-        let index: Option<&AbortedIndex> = parts
-            .find(|part| part.segment.base() == segment.base())
-            .map(|part| &part.aborted);
+        let index: Option<&AbortedIndex> =
+            parts.find(|part| part.segment.base() == segment.base()).map(|part| &part.aborted);
         index.is_some_and(|index| index.collect(from, to, found))
     }
 
@@ -336,7 +342,11 @@ fn first_record_at(
     Ok(None)
 }
 
-fn read_full(file: &dyn crate::io::File, buffer: &mut [u8], position: u64) -> std::io::Result<usize> {
+fn read_full(
+    file: &dyn crate::io::File,
+    buffer: &mut [u8],
+    position: u64,
+) -> std::io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match file.read_at(&mut buffer[filled..], position + filled as u64)? {
@@ -428,7 +438,9 @@ impl<'a> Cut<'a> {
             }
             let first = self.taken_bytes == 0;
             let too_large = self.taken_bytes + size > self.options.max_bytes;
-            if batch.base_offset() >= self.bound || (too_large && !(first && self.options.min_one_batch)) {
+            if batch.base_offset() >= self.bound
+                || (too_large && !(first && self.options.min_one_batch))
+            {
                 break Taken::Enough;
             }
             if self.options.verify && !batch.is_crc_valid() {

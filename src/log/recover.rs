@@ -93,8 +93,7 @@ pub(crate) fn create(source: Source, id: [u8; 16]) -> Result<LogInner> {
     checkpoint::replace_file(storage.as_ref(), &source.path, PARTITION_METADATA, &metadata)
         .map_err(failed)?;
     let name = segment_file(Offset::ZERO, FileKind::Log);
-    let file =
-        storage.open(&source.path.join(name), OpenMode::CreateNew, true).map_err(failed)?;
+    let file = storage.open(&source.path.join(name), OpenMode::CreateNew, true).map_err(failed)?;
     file.sync().map_err(failed)?;
     storage.sync_dir(&source.path).map_err(failed)?;
     if let Some(parent) = source.path.parent() {
@@ -499,7 +498,8 @@ impl Loader {
     fn resume_unchecked(&self, base: Offset, fresh: SegmentIndexer) -> Result<SegmentIndexer> {
         let interval = self.source.config.index_interval_bytes;
         let read = |kind| self.read(&segment_file(base, kind), STATE_BYTES_MAX);
-        let (Some(offsets), Some(times)) = (read(FileKind::OffsetIndex)?, read(FileKind::TimeIndex)?)
+        let (Some(offsets), Some(times)) =
+            (read(FileKind::OffsetIndex)?, read(FileKind::TimeIndex)?)
         else {
             return Ok(fresh);
         };
@@ -532,7 +532,12 @@ impl Loader {
     }
 
     /// Takes one right batch into account.
-    fn replay(&mut self, walk: &mut Walk, position: u64, batch: &crate::batch::Batch<'_>) -> Result<()> {
+    fn replay(
+        &mut self,
+        walk: &mut Walk,
+        position: u64,
+        batch: &crate::batch::Batch<'_>,
+    ) -> Result<()> {
         let facts = stored_facts(batch)?;
         self.report.scanned_bytes += batch.size() as u64;
         Observed::new(position, batch).enter(&mut walk.indexer);
@@ -587,7 +592,8 @@ impl Loader {
     /// Up to where the log is known to have been durable, from the trailers behind the walk's end.
     fn watermark(&self, walk: &Walk) -> io::Result<Offset> {
         let mut watermark = if self.is_ours { self.replay_from } else { Offset::ZERO };
-        watermark = watermark.max(last_watermark(walk.file.as_ref(), walk.base, walk.end, walk.len)?);
+        watermark =
+            watermark.max(last_watermark(walk.file.as_ref(), walk.base, walk.end, walk.len)?);
         for base in self.bases.iter().filter(|b| **b > walk.base) {
             let path = self.source.path.join(segment_file(*base, FileKind::Log));
             let file = self.source.shared.io.storage.open(&path, OpenMode::Read, false)?;
@@ -610,7 +616,8 @@ impl Loader {
             let storage = &self.source.shared.io.storage;
             let file = storage.open(&path, OpenMode::Read, false).map_err(failed)?;
             let len = file.len().map_err(failed)?;
-            watermark = watermark.max(last_watermark(file.as_ref(), *base, 0, len).map_err(failed)?);
+            watermark =
+                watermark.max(last_watermark(file.as_ref(), *base, 0, len).map_err(failed)?);
         }
         Ok(self.expected >= watermark)
     }

@@ -256,6 +256,9 @@ mod tests {
         assert_eq!(tail.data_start(), 0);
         tail.release(end, 0);
         assert!(tail.data_start() > 0);
-        assert_eq!(joined(&tail.read(tail.data_start()..end)).len() as u64, end - tail.data_start());
+        assert_eq!(
+            joined(&tail.read(tail.data_start()..end)).len() as u64,
+            end - tail.data_start()
+        );
     }
 }

@@ -114,10 +114,7 @@ impl Entries {
     }
 
     fn insert(&mut self, id: ProducerId) -> u32 {
-        let slot = Slot {
-            entry: ProducerEntry::new(id),
-            links: None,
-        };
+        let slot = Slot { entry: ProducerEntry::new(id), links: None };
         let at = match self.free.pop() {
             Some(at) => {
                 *self.slot_mut(at) = slot;
@@ -150,26 +147,14 @@ impl Entries {
     fn set_next(&mut self, at: u32, next: u32) {
         match at {
             NIL => self.longest_unused = next,
-            _ => {
-                self.slot_mut(at)
-                    .links
-                    .as_mut()
-                    .expect("a neighbour is linked")
-                    .next = next
-            }
+            _ => self.slot_mut(at).links.as_mut().expect("a neighbour is linked").next = next,
         }
     }
 
     fn set_prev(&mut self, at: u32, prev: u32) {
         match at {
             NIL => self.last_used = prev,
-            _ => {
-                self.slot_mut(at)
-                    .links
-                    .as_mut()
-                    .expect("a neighbour is linked")
-                    .prev = prev
-            }
+            _ => self.slot_mut(at).links.as_mut().expect("a neighbour is linked").prev = prev,
         }
     }
 

@@ -162,9 +162,10 @@ impl Segment {
         let mut slot = self.map.lock();
         if slot.is_none() {
             let len = usize::try_from(self.size()).unwrap_or(usize::MAX);
-            *slot = self.file()?.map(len).map_err(|e| {
-                Error::io(format!("map {}", self.path(FileKind::Log).display()), e)
-            })?;
+            *slot = self
+                .file()?
+                .map(len)
+                .map_err(|e| Error::io(format!("map {}", self.path(FileKind::Log).display()), e))?;
         }
         Ok(slot.clone())
     }

@@ -139,7 +139,12 @@ impl Observed {
     }
 
     /// A batch of `size` bytes at `position`.
-    pub(crate) fn of(position: u64, size: usize, last_offset: Offset, max_timestamp_ms: i64) -> Self {
+    pub(crate) fn of(
+        position: u64,
+        size: usize,
+        last_offset: Offset,
+        max_timestamp_ms: i64,
+    ) -> Self {
         Self { position, size, last_offset, max_timestamp_ms }
     }
 
