@@ -94,10 +94,10 @@ impl ProducerTable {
         let Some(entry) = known.filter(|entry| entry.producer_epoch.get() >= 0) else {
             return Ok(()); // P-7
         };
-        let expected = match entry.producer_epoch == facts.producer_epoch {
-            // P-11, and P-11b: nothing remembered is followed by 0.
-            true => entry.last_sequence().advance(1),
-            false => Sequence::new(0), // P-9, P-10
+        let expected = if entry.producer_epoch == facts.producer_epoch {
+            entry.last_sequence().advance(1) // P-11; P-11b: nothing remembered is followed by 0
+        } else {
+            Sequence::new(0) // P-9, P-10
         };
         expect_sequence(facts, expected)
     }
@@ -114,10 +114,10 @@ impl ProducerTable {
         if verification.supports_epoch_bump && known.is_none() {
             expect_sequence(facts, Sequence::new(0))?;
         }
-        match facts.base_sequence > verification.lowest_sequence {
-            true => expect_sequence(facts, verification.lowest_sequence),
-            false => Ok(()),
+        if facts.base_sequence > verification.lowest_sequence {
+            expect_sequence(facts, verification.lowest_sequence)?;
         }
+        Ok(())
     }
 
     /// A new producer needs room, or another one that may be forgotten.
@@ -186,10 +186,10 @@ fn find_duplicate(entry: &ProducerEntry, facts: &BatchFacts) -> Option<Admission
 
 /// P-8, P-19a.
 fn check_epoch(entry: &ProducerEntry, facts: &BatchFacts) -> Result<()> {
-    match facts.producer_epoch < entry.producer_epoch {
-        true => Err(stale_epoch(entry, facts)),
-        false => Ok(()),
+    if facts.producer_epoch < entry.producer_epoch {
+        return Err(stale_epoch(entry, facts));
     }
+    Ok(())
 }
 
 /// P-13.

@@ -148,29 +148,30 @@ impl Entries {
     }
 
     fn set_next(&mut self, at: u32, next: u32) {
-        match at {
-            NIL => self.longest_unused = next,
-            _ => {
-                self.slot_mut(at)
-                    .links
-                    .as_mut()
-                    .expect("a neighbour is linked")
-                    .next = next
-            }
+        match self.links_mut(at) {
+            Some(links) => links.next = next,
+            None => self.longest_unused = next,
         }
     }
 
     fn set_prev(&mut self, at: u32, prev: u32) {
-        match at {
-            NIL => self.last_used = prev,
-            _ => {
-                self.slot_mut(at)
-                    .links
-                    .as_mut()
-                    .expect("a neighbour is linked")
-                    .prev = prev
-            }
+        match self.links_mut(at) {
+            Some(links) => links.prev = prev,
+            None => self.last_used = prev,
         }
+    }
+
+    /// The links of a neighbour; none beyond either end of the list.
+    fn links_mut(&mut self, at: u32) -> Option<&mut Links> {
+        if at == NIL {
+            return None;
+        }
+        Some(
+            self.slot_mut(at)
+                .links
+                .as_mut()
+                .expect("a neighbour is linked"),
+        )
     }
 
     fn slot(&self, at: u32) -> &Slot {

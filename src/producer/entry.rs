@@ -99,10 +99,10 @@ impl CachedBatch {
 
     /// P-2; a coordinator's batch has no sequences.
     pub(super) fn base_sequence(&self) -> Sequence {
-        match self.last_sequence.get() >= 0 {
-            true => self.last_sequence.retreat(self.offset_delta),
-            false => Sequence::NONE,
+        if self.last_sequence.get() < 0 {
+            return Sequence::NONE;
         }
+        self.last_sequence.retreat(self.offset_delta)
     }
 
     /// P-2.

@@ -117,7 +117,6 @@ pub(crate) struct ProducerLimits {
 /// Bugs that a test can switch on, to prove that the suite would notice them.
 #[cfg(any(test, feature = "test-util"))]
 #[derive(Clone, Copy, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 pub(crate) struct Planted {
     /// Remembers four batches per producer instead of five (P-1).
     pub(crate) four_cached_batches: bool,
@@ -228,7 +227,7 @@ impl ProducerTable {
         }
         self.entries
             .update(stored.producer_id, self.limits.producers_max, |entry| {
-                *entry = stored
+                *entry = stored;
             });
         Ok(())
     }
@@ -330,9 +329,10 @@ impl ProducerTable {
             return high_watermark;
         };
         #[cfg(any(test, feature = "test-util"))]
-        let first_unstable = match self.limits.planted.lso_off_by_one {
-            true => first_unstable.next(),
-            false => first_unstable,
+        let first_unstable = if self.limits.planted.lso_off_by_one {
+            first_unstable.next()
+        } else {
+            first_unstable
         };
         first_unstable.max(log_start).min(high_watermark)
     }
@@ -431,9 +431,10 @@ impl ProducerTable {
                 });
             }
             if entry.txn.is_some() {
-                return match entry.producer_epoch == request.producer_epoch {
-                    true => Ok(VerificationGuard::NOT_NEEDED),
-                    false => Err(VerificationRefused::OlderTxnOpen),
+                return if entry.producer_epoch == request.producer_epoch {
+                    Ok(VerificationGuard::NOT_NEEDED)
+                } else {
+                    Err(VerificationRefused::OlderTxnOpen)
                 };
             }
         }

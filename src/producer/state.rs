@@ -56,7 +56,7 @@ impl From<SnapshotDamage> for StateError {
 pub(crate) fn encode(table: &ProducerTable, map_end_offset: Offset) -> Vec<u8> {
     let mut bytes = Vec::new();
     encode_chunks(table, map_end_offset, |chunk| {
-        bytes.extend_from_slice(chunk)
+        bytes.extend_from_slice(chunk);
     });
     bytes
 }
@@ -200,7 +200,7 @@ fn check_header(bytes: &[u8]) -> Result<(), StateError> {
     }
     match version {
         VERSION => Ok(()),
-        1.. => {
+        2.. => {
             let context = format!("producer state of format {version}, this is {VERSION}");
             Err(StateError::Newer(Error::new(
                 ErrorKind::NewerFormat,
@@ -220,10 +220,10 @@ fn checked_body(bytes: &[u8]) -> Result<&[u8], SnapshotDamage> {
     let (checked, trailer) = bytes.split_last_chunk::<TRAILER_LEN>().ok_or(too_short)?;
     let body = checked.get(HEADER_LEN..).ok_or(too_short)?;
     let (stored, computed) = (u32::from_be_bytes(*trailer), crc32c::crc32c(checked));
-    match stored == computed {
-        true => Ok(body),
-        false => Err(SnapshotDamage::Checksum { stored, computed }),
+    if stored != computed {
+        return Err(SnapshotDamage::Checksum { stored, computed });
     }
+    Ok(body)
 }
 
 fn read_unreplicated(cursor: &mut Cursor<'_>) -> Result<Vec<UnreplicatedTxn>, SnapshotDamage> {
@@ -286,15 +286,15 @@ impl Iterator for StoredProducers<'_> {
         if entry.txn.is_some_and(|txn| txn.first_offset.get() < 0) {
             return damage("a transaction that begins below offset 0");
         }
-        match entry
+        if !entry
             .batches
             .as_slice()
             .iter()
             .all(CachedBatch::is_plausible)
         {
-            true => Some(Ok(entry)),
-            false => damage("a batch with an impossible offset or sequence"),
+            return damage("a batch with an impossible offset or sequence");
         }
+        Some(Ok(entry))
     }
 }
 

@@ -151,9 +151,10 @@ impl Verification {
                 found: request.producer_epoch,
             });
         }
-        self.lowest_sequence = match request.producer_epoch > self.producer_epoch {
-            true => request.base_sequence,
-            false => self.lowest_sequence.min(request.base_sequence),
+        self.lowest_sequence = if request.producer_epoch > self.producer_epoch {
+            request.base_sequence
+        } else {
+            self.lowest_sequence.min(request.base_sequence)
         };
         self.producer_epoch = request.producer_epoch;
         self.supports_epoch_bump = request.supports_epoch_bump;
