@@ -39,6 +39,8 @@ pub(crate) enum SnapshotDamage {
         stored: u32,
         computed: u32,
     },
+    /// An end of the log that no log can have.
+    MapEnd(Offset),
     /// An entry that no log could have led to.
     Entry {
         index: usize,
@@ -57,6 +59,7 @@ impl fmt::Display for SnapshotDamage {
             Self::Checksum { stored, computed } => {
                 write!(f, "checksum {computed:08x} where {stored:08x} is stored")
             }
+            Self::MapEnd(offset) => write!(f, "state of a log that ends at offset {offset}"),
             Self::Entry { index, reason } => write!(f, "entry {index}: {reason}"),
         }
     }

@@ -166,6 +166,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<DecodedState<'_>, StateError> {
         found: bytes.len(),
     };
     let map_end_offset = Offset::new(cursor.i64().ok_or(cut_short)?);
+    if map_end_offset < Offset::ZERO {
+        return Err(SnapshotDamage::MapEnd(map_end_offset).into());
+    }
     let unreplicated = read_unreplicated(&mut cursor)?;
     let count = cursor.u32().ok_or(cut_short)?;
     let producers = StoredProducers {

@@ -54,6 +54,35 @@ fn a_snapshot_has_kafkas_bytes() {
     );
 }
 
+// The worked example of docs/format-producer.md, computed without this crate.
+#[test]
+fn a_sidecar_has_the_documented_bytes() {
+    let expected = unhex(
+        "6f6e63656c6f6750 0001 0000 6631ffcc \
+         0000000000000004 \
+         00000001 0000000000000002 0000000000000003 \
+         00000002 \
+         0000000000000007 0000 00000009 0000018bcfe56807 0000018bcfe56811 0000000000000003 \
+         ffffffffffffffff ffffffffffffffff 01 00000000 0000000000000002 00000000 0000018bcfe56806 \
+         00000000000003e8 0005 ffffffff 0000018bcfe56805 0000018bcfe5680f 0000000000000001 \
+         0000000000000000 0000018bcfe5680f 01 00000001 0000000000000001 00000001 0000018bcfe56805 \
+         a7eb7984",
+    );
+    let mut table = ProducerTable::new(limits());
+    let time = 1_700_000_000_005;
+    let first = data(1000, 5, 0).records(2).in_txn();
+    table.apply(&first.at(0, time), time + 10);
+    table.apply(&data(7, 0, 0).in_txn().at(2, time + 1), time + 11);
+    table.apply(&marker(7, 0, true, 9).at(3, time + 2), time + 12);
+    let end = Offset::new(4);
+    assert_eq!(state::encode(&table, end), expected);
+
+    let (restored, restored_end) =
+        ProducerTable::restore_state(limits(), &expected, START).unwrap();
+    assert_eq!(restored_end, end);
+    assert_eq!(state::encode(&restored, end), expected);
+}
+
 // D-43: last_offset −1 stands for no batch.
 #[test]
 fn a_producer_without_batches_survives_a_snapshot() {
@@ -283,7 +312,7 @@ fn a_newer_sidecar_is_refused_and_told_from_a_damaged_one() {
 }
 
 #[test]
-fn huge_counts_are_damage_not_allocations() {
+fn impossible_numbers_are_damage_not_allocations() {
     let mut snapshot = snapshot::encode(&eventful().table);
     snapshot[6..10].copy_from_slice(&i32::MAX.to_be_bytes());
     let crc = crc32c::crc32c(&snapshot[6..]);
@@ -299,6 +328,8 @@ fn huge_counts_are_damage_not_allocations() {
         bytes[count_at..count_at + 4].copy_from_slice(&u32::MAX.to_be_bytes());
         assert!(damaged_state(&resealed_state(bytes)));
     }
+    let negative_end = state::encode(&Bench::new().table, Offset::new(-1));
+    assert!(damaged_state(&negative_end));
 }
 
 // Hostile contents under a right checksum: an error or a table that works, never a panic.
