@@ -492,3 +492,19 @@ fn verifications_expire_and_are_bounded() {
         ErrorKind::InvalidTxnState
     );
 }
+
+// P-23, P-26b.
+#[test]
+fn a_verification_that_was_used_does_not_expire_its_successor() {
+    let mut bench = verifying();
+    bench.guard = Some(bench.table.create_guard(&request(1, 0, 0)).unwrap());
+    assert!(accepted(bench.send(data(1, 0, 0).in_txn())));
+    bench.end(marker(1, 0, true, 0)).unwrap();
+    let later = VerificationRequest {
+        now_ms: 1000 + DAY_MS,
+        ..request(1, 0, 1)
+    };
+    bench.guard = Some(bench.table.create_guard(&later).unwrap());
+    bench.table.expire(1000 + DAY_MS, Offset::ZERO);
+    assert!(accepted(bench.send(data(1, 0, 1).in_txn())));
+}
