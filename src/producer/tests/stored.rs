@@ -300,6 +300,37 @@ fn resealed_state(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+fn resealed_snapshot(mut bytes: Vec<u8>) -> Vec<u8> {
+    let crc = crc32c::crc32c(&bytes[6..]);
+    bytes[2..6].copy_from_slice(&crc.to_be_bytes());
+    bytes
+}
+
+#[test]
+fn more_than_was_counted_is_damage_even_under_a_right_checksum() {
+    let snapshot = [snapshot::encode(&eventful().table), vec![0; 46]].concat();
+    assert!(snapshot::decode(&resealed_snapshot(snapshot)).is_err());
+
+    let state = [state::encode(&eventful().table, Offset::ZERO), vec![0; 55]].concat();
+    assert!(damaged_state(&resealed_state(state)));
+}
+
+#[test]
+fn six_batches_of_one_producer_are_damage() {
+    let mut bench = Bench::new();
+    bench.end(marker(1, 0, true, 0));
+    let with_batches = |count: u8| {
+        let mut bytes = state::encode(&bench.table, Offset::new(1));
+        bytes.truncate(bytes.len() - 5);
+        bytes.push(count);
+        // Zeroes are a batch: sequence 0 at offset 0. Then room for the trailer.
+        bytes.resize(bytes.len() + 24 * usize::from(count) + 4, 0);
+        resealed_state(bytes)
+    };
+    assert!(!damaged_state(&with_batches(5)));
+    assert!(damaged_state(&with_batches(6)));
+}
+
 #[test]
 fn a_newer_sidecar_is_refused_and_told_from_a_damaged_one() {
     let mut bytes = state::encode(&eventful().table, Offset::ZERO);
@@ -315,8 +346,7 @@ fn a_newer_sidecar_is_refused_and_told_from_a_damaged_one() {
 fn impossible_numbers_are_damage_not_allocations() {
     let mut snapshot = snapshot::encode(&eventful().table);
     snapshot[6..10].copy_from_slice(&i32::MAX.to_be_bytes());
-    let crc = crc32c::crc32c(&snapshot[6..]);
-    snapshot[2..6].copy_from_slice(&crc.to_be_bytes());
+    let snapshot = resealed_snapshot(snapshot);
     assert!(matches!(
         snapshot::decode(&snapshot),
         Err(SnapshotDamage::Length { .. })
@@ -370,8 +400,7 @@ fn a_producer_listed_twice_is_damage() {
     let mut bytes = snapshot::encode(&bench.table);
     let second_id = 10 + 46;
     bytes[second_id..second_id + 8].copy_from_slice(&1_i64.to_be_bytes());
-    let crc = crc32c::crc32c(&bytes[6..]);
-    bytes[2..6].copy_from_slice(&crc.to_be_bytes());
+    let bytes = resealed_snapshot(bytes);
     let damage = ProducerTable::restore_snapshot(limits(), &bytes, START).unwrap_err();
     assert!(matches!(damage, SnapshotDamage::Entry { .. }), "{damage}");
 }
