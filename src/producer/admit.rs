@@ -26,7 +26,11 @@ impl ProducerTable {
         }
         match facts.control {
             ControlKind::None => self.admit_data(origin, facts, guard),
-            ControlKind::Marker { coordinator_epoch, epoch_must_rise, .. } => {
+            ControlKind::Marker {
+                coordinator_epoch,
+                epoch_must_rise,
+                ..
+            } => {
                 self.admit_marker(facts, coordinator_epoch, epoch_must_rise)?;
                 Ok(Admission::Accept)
             }
@@ -76,7 +80,10 @@ impl ProducerTable {
         if on_record.is_some() && on_record == guard {
             return Ok(());
         }
-        let context = format!("the transaction of producer {} is not verified", facts.producer_id);
+        let context = format!(
+            "the transaction of producer {} is not verified",
+            facts.producer_id
+        );
         Err(Error::new(ErrorKind::InvalidTxnState, context))
     }
 
@@ -87,10 +94,10 @@ impl ProducerTable {
         let Some(entry) = known.filter(|entry| entry.producer_epoch.get() >= 0) else {
             return Ok(()); // P-7
         };
-        let expected = match entry.producer_epoch == facts.producer_epoch {
-            // P-11, and P-11b: nothing remembered is followed by 0.
-            true => entry.last_sequence().advance(1),
-            false => Sequence::new(0), // P-9, P-10
+        let expected = if entry.producer_epoch == facts.producer_epoch {
+            entry.last_sequence().advance(1) // P-11; P-11b: nothing remembered is followed by 0
+        } else {
+            Sequence::new(0) // P-9, P-10
         };
         expect_sequence(facts, expected)
     }
@@ -107,10 +114,10 @@ impl ProducerTable {
         if verification.supports_epoch_bump && known.is_none() {
             expect_sequence(facts, Sequence::new(0))?;
         }
-        match facts.base_sequence > verification.lowest_sequence {
-            true => expect_sequence(facts, verification.lowest_sequence),
-            false => Ok(()),
+        if facts.base_sequence > verification.lowest_sequence {
+            expect_sequence(facts, verification.lowest_sequence)?;
         }
+        Ok(())
     }
 
     /// A new producer needs room, or another one that may be forgotten.
@@ -153,7 +160,10 @@ impl ProducerTable {
         }
         #[cfg(any(test, feature = "test-util"))]
         if self.limits.planted.markers_not_idempotent && entry.txn.is_none() {
-            return Err(Error::new(ErrorKind::InvalidTxnState, "planted: marker repeated"));
+            return Err(Error::new(
+                ErrorKind::InvalidTxnState,
+                "planted: marker repeated",
+            ));
         }
         Ok(())
     }
@@ -176,10 +186,10 @@ fn find_duplicate(entry: &ProducerEntry, facts: &BatchFacts) -> Option<Admission
 
 /// P-8, P-19a.
 fn check_epoch(entry: &ProducerEntry, facts: &BatchFacts) -> Result<()> {
-    match facts.producer_epoch < entry.producer_epoch {
-        true => Err(stale_epoch(entry, facts)),
-        false => Ok(()),
+    if facts.producer_epoch < entry.producer_epoch {
+        return Err(stale_epoch(entry, facts));
     }
+    Ok(())
 }
 
 /// P-13.
@@ -187,8 +197,10 @@ fn check_txn_state(entry: &ProducerEntry, facts: &BatchFacts) -> Result<()> {
     if entry.txn.is_none() || facts.transactional {
         return Ok(());
     }
-    let context =
-        format!("producer {} wrote outside its transaction while that is open", facts.producer_id);
+    let context = format!(
+        "producer {} wrote outside its transaction while that is open",
+        facts.producer_id
+    );
     Err(Error::new(ErrorKind::InvalidTxnState, context))
 }
 
@@ -201,12 +213,17 @@ fn expect_sequence(facts: &BatchFacts, expected: Sequence) -> Result<()> {
         "producer {} epoch {}: sequence {found} where {expected} was expected",
         facts.producer_id, facts.producer_epoch
     );
-    Err(Error::new(ErrorKind::OutOfOrderSequence { expected, found }, context))
+    Err(Error::new(
+        ErrorKind::OutOfOrderSequence { expected, found },
+        context,
+    ))
 }
 
 fn stale_epoch(entry: &ProducerEntry, facts: &BatchFacts) -> Error {
     let (current, found) = (entry.producer_epoch, facts.producer_epoch);
-    let context =
-        format!("producer {}: epoch {found} where {current} is the current one", facts.producer_id);
+    let context = format!(
+        "producer {}: epoch {found} where {current} is the current one",
+        facts.producer_id
+    );
     Error::new(ErrorKind::InvalidProducerEpoch { current, found }, context)
 }

@@ -114,7 +114,10 @@ impl Entries {
     }
 
     fn insert(&mut self, id: ProducerId) -> u32 {
-        let slot = Slot { entry: ProducerEntry::new(id), links: None };
+        let slot = Slot {
+            entry: ProducerEntry::new(id),
+            links: None,
+        };
         let at = match self.free.pop() {
             Some(at) => {
                 *self.slot_mut(at) = slot;
@@ -145,17 +148,30 @@ impl Entries {
     }
 
     fn set_next(&mut self, at: u32, next: u32) {
-        match at {
-            NIL => self.longest_unused = next,
-            _ => self.slot_mut(at).links.as_mut().expect("a neighbour is linked").next = next,
+        match self.links_mut(at) {
+            Some(links) => links.next = next,
+            None => self.longest_unused = next,
         }
     }
 
     fn set_prev(&mut self, at: u32, prev: u32) {
-        match at {
-            NIL => self.last_used = prev,
-            _ => self.slot_mut(at).links.as_mut().expect("a neighbour is linked").prev = prev,
+        match self.links_mut(at) {
+            Some(links) => links.prev = prev,
+            None => self.last_used = prev,
         }
+    }
+
+    /// The links of a neighbour; none beyond either end of the list.
+    fn links_mut(&mut self, at: u32) -> Option<&mut Links> {
+        if at == NIL {
+            return None;
+        }
+        Some(
+            self.slot_mut(at)
+                .links
+                .as_mut()
+                .expect("a neighbour is linked"),
+        )
     }
 
     fn slot(&self, at: u32) -> &Slot {
@@ -164,5 +180,52 @@ impl Entries {
 
     fn slot_mut(&mut self, at: u32) -> &mut Slot {
         &mut self.slots[at as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::producer::entry::TxnStart;
+    use crate::types::Offset;
+
+    fn idle_ids(entries: &Entries) -> Vec<i64> {
+        entries
+            .idle()
+            .map(|entry| entry.producer_id.get())
+            .collect()
+    }
+
+    #[test]
+    fn newcomers_take_the_slots_of_the_forgotten() {
+        let mut entries = Entries::default();
+        for id in 0..100 {
+            entries.update(ProducerId::new(id), 4, |_| {});
+        }
+        assert_eq!((entries.len(), entries.slots.len()), (4, 4));
+        assert_eq!(idle_ids(&entries), [96, 97, 98, 99]);
+    }
+
+    #[test]
+    fn the_list_follows_use_and_leaves_out_open_transactions() {
+        let mut entries = Entries::default();
+        let open = TxnStart {
+            first_offset: Offset::ZERO,
+            started_ms: 0,
+        };
+        for id in 0..4 {
+            entries.update(ProducerId::new(id), 9, |_| {});
+        }
+        entries.update(ProducerId::new(1), 9, |entry| entry.txn = Some(open));
+        entries.update(ProducerId::new(3), 9, |entry| entry.txn = Some(open));
+        entries.update(ProducerId::new(0), 9, |_| {});
+        assert_eq!(idle_ids(&entries), [2, 0]);
+        entries.update(ProducerId::new(1), 9, |entry| entry.txn = None);
+        assert_eq!(idle_ids(&entries), [2, 0, 1]);
+        for _ in 0..9 {
+            entries.evict_longest_unused();
+        }
+        assert_eq!((idle_ids(&entries), entries.len()), (vec![], 1));
+        assert!(entries.get(ProducerId::new(3)).is_some());
     }
 }

@@ -34,7 +34,10 @@ pub(crate) struct VerificationRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum VerificationRefused {
     /// A newer incarnation is known (P-26; Kafka's code 47).
-    StaleEpoch { current: ProducerEpoch, found: ProducerEpoch },
+    StaleEpoch {
+        current: ProducerEpoch,
+        found: ProducerEpoch,
+    },
     /// The marker of an older incarnation's transaction has not arrived yet; retry (P-26; Kafka's
     /// code 51).
     OlderTxnOpen,
@@ -115,8 +118,10 @@ impl Verifications {
     /// P-26b.
     pub(super) fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
         while let Some((_, id)) = self.oldest_first.first_key_value() {
-            let created_ms =
-                self.of.get(id).map_or(i64::MIN, |verification| verification.created_ms);
+            let created_ms = self
+                .of
+                .get(id)
+                .map_or(i64::MIN, |verification| verification.created_ms);
             if now_ms.saturating_sub(created_ms) < expiration_ms {
                 break;
             }
@@ -146,9 +151,10 @@ impl Verification {
                 found: request.producer_epoch,
             });
         }
-        self.lowest_sequence = match request.producer_epoch > self.producer_epoch {
-            true => request.base_sequence,
-            false => self.lowest_sequence.min(request.base_sequence),
+        self.lowest_sequence = if request.producer_epoch > self.producer_epoch {
+            request.base_sequence
+        } else {
+            self.lowest_sequence.min(request.base_sequence)
         };
         self.producer_epoch = request.producer_epoch;
         self.supports_epoch_bump = request.supports_epoch_bump;
