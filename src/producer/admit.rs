@@ -26,11 +26,7 @@ impl ProducerTable {
         }
         match facts.control {
             ControlKind::None => self.admit_data(origin, facts, guard),
-            ControlKind::Marker {
-                coordinator_epoch,
-                epoch_must_rise,
-                ..
-            } => {
+            ControlKind::Marker { coordinator_epoch, epoch_must_rise, .. } => {
                 self.admit_marker(facts, coordinator_epoch, epoch_must_rise)?;
                 Ok(Admission::Accept)
             }
@@ -80,10 +76,7 @@ impl ProducerTable {
         if on_record.is_some() && on_record == guard {
             return Ok(());
         }
-        let context = format!(
-            "the transaction of producer {} is not verified",
-            facts.producer_id
-        );
+        let context = format!("the transaction of producer {} is not verified", facts.producer_id);
         Err(Error::new(ErrorKind::InvalidTxnState, context))
     }
 
@@ -160,10 +153,7 @@ impl ProducerTable {
         }
         #[cfg(any(test, feature = "test-util"))]
         if self.limits.planted.markers_not_idempotent && entry.txn.is_none() {
-            return Err(Error::new(
-                ErrorKind::InvalidTxnState,
-                "planted: marker repeated",
-            ));
+            return Err(Error::new(ErrorKind::InvalidTxnState, "planted: marker repeated"));
         }
         Ok(())
     }
@@ -197,10 +187,8 @@ fn check_txn_state(entry: &ProducerEntry, facts: &BatchFacts) -> Result<()> {
     if entry.txn.is_none() || facts.transactional {
         return Ok(());
     }
-    let context = format!(
-        "producer {} wrote outside its transaction while that is open",
-        facts.producer_id
-    );
+    let context =
+        format!("producer {} wrote outside its transaction while that is open", facts.producer_id);
     Err(Error::new(ErrorKind::InvalidTxnState, context))
 }
 
@@ -213,17 +201,12 @@ fn expect_sequence(facts: &BatchFacts, expected: Sequence) -> Result<()> {
         "producer {} epoch {}: sequence {found} where {expected} was expected",
         facts.producer_id, facts.producer_epoch
     );
-    Err(Error::new(
-        ErrorKind::OutOfOrderSequence { expected, found },
-        context,
-    ))
+    Err(Error::new(ErrorKind::OutOfOrderSequence { expected, found }, context))
 }
 
 fn stale_epoch(entry: &ProducerEntry, facts: &BatchFacts) -> Error {
     let (current, found) = (entry.producer_epoch, facts.producer_epoch);
-    let context = format!(
-        "producer {}: epoch {found} where {current} is the current one",
-        facts.producer_id
-    );
+    let context =
+        format!("producer {}: epoch {found} where {current} is the current one", facts.producer_id);
     Error::new(ErrorKind::InvalidProducerEpoch { current, found }, context)
 }

@@ -114,10 +114,7 @@ impl Entries {
     }
 
     fn insert(&mut self, id: ProducerId) -> u32 {
-        let slot = Slot {
-            entry: ProducerEntry::new(id),
-            links: None,
-        };
+        let slot = Slot { entry: ProducerEntry::new(id), links: None };
         let at = match self.free.pop() {
             Some(at) => {
                 *self.slot_mut(at) = slot;
@@ -166,12 +163,7 @@ impl Entries {
         if at == NIL {
             return None;
         }
-        Some(
-            self.slot_mut(at)
-                .links
-                .as_mut()
-                .expect("a neighbour is linked"),
-        )
+        Some(self.slot_mut(at).links.as_mut().expect("a neighbour is linked"))
     }
 
     fn slot(&self, at: u32) -> &Slot {
@@ -190,10 +182,7 @@ mod tests {
     use crate::types::Offset;
 
     fn idle_ids(entries: &Entries) -> Vec<i64> {
-        entries
-            .idle()
-            .map(|entry| entry.producer_id.get())
-            .collect()
+        entries.idle().map(|entry| entry.producer_id.get()).collect()
     }
 
     #[test]
@@ -209,10 +198,7 @@ mod tests {
     #[test]
     fn the_list_follows_use_and_leaves_out_open_transactions() {
         let mut entries = Entries::default();
-        let open = TxnStart {
-            first_offset: Offset::ZERO,
-            started_ms: 0,
-        };
+        let open = TxnStart { first_offset: Offset::ZERO, started_ms: 0 };
         for id in 0..4 {
             entries.update(ProducerId::new(id), 9, |_| {});
         }

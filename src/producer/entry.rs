@@ -60,9 +60,7 @@ impl ProducerEntry {
 
     /// The sequence of the last record, −1 if no batch of this epoch is remembered.
     pub(super) fn last_sequence(&self) -> Sequence {
-        self.batches
-            .newest()
-            .map_or(Sequence::NONE, |batch| batch.last_sequence)
+        self.batches.newest().map_or(Sequence::NONE, |batch| batch.last_sequence)
     }
 
     pub(super) fn describe(&self) -> ProducerDescription {
@@ -107,11 +105,7 @@ impl CachedBatch {
 
     /// P-2.
     pub(super) fn base_offset(&self) -> Offset {
-        Offset::new(
-            self.last_offset
-                .get()
-                .saturating_sub(i64::from(self.offset_delta)),
-        )
+        Offset::new(self.last_offset.get().saturating_sub(i64::from(self.offset_delta)))
     }
 
     /// Whether a batch read from a file can have been in a log.

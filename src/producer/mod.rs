@@ -81,11 +81,7 @@ pub(crate) enum Admission {
     /// Append it.
     Accept,
     /// It is in the log already, here (P-5): answer success, append nothing.
-    Duplicate {
-        base_offset: Offset,
-        last_offset: Offset,
-        timestamp_ms: i64,
-    },
+    Duplicate { base_offset: Offset, last_offset: Offset, timestamp_ms: i64 },
 }
 
 /// A transaction that has data in the log and no marker yet.
@@ -214,10 +210,7 @@ impl ProducerTable {
         at: RestoreAt,
     ) -> Result<(), SnapshotDamage> {
         if self.entries.get(stored.producer_id).is_some() {
-            return Err(SnapshotDamage::Entry {
-                index,
-                reason: "a producer listed twice",
-            });
+            return Err(SnapshotDamage::Entry { index, reason: "a producer listed twice" });
         }
         if self.is_forgettable(&stored, at.now_ms, at.log_start) {
             return Ok(());
@@ -225,10 +218,9 @@ impl ProducerTable {
         if let Some(txn) = stored.txn {
             self.txns.open(txn.first_offset, stored.producer_id);
         }
-        self.entries
-            .update(stored.producer_id, self.limits.producers_max, |entry| {
-                *entry = stored;
-            });
+        self.entries.update(stored.producer_id, self.limits.producers_max, |entry| {
+            *entry = stored;
+        });
         Ok(())
     }
 
@@ -261,11 +253,9 @@ impl ProducerTable {
                 self.apply_data(facts, append_time_ms);
                 None
             }
-            ControlKind::Marker {
-                commit,
-                coordinator_epoch,
-                ..
-            } => self.apply_marker(facts, append_time_ms, commit, coordinator_epoch),
+            ControlKind::Marker { commit, coordinator_epoch, .. } => {
+                self.apply_marker(facts, append_time_ms, commit, coordinator_epoch)
+            }
             ControlKind::Empty | ControlKind::Other => None,
         }
     }
@@ -273,20 +263,16 @@ impl ProducerTable {
     fn apply_data(&mut self, facts: &BatchFacts, append_time_ms: i64) {
         let cached_max = self.limits.cached_batches();
         let mut opened = false;
-        self.entries
-            .update(facts.producer_id, self.limits.producers_max, |entry| {
-                entry.enter_epoch(facts.producer_epoch);
-                entry.batches.push(CachedBatch::of(facts), cached_max);
-                entry.touch(facts.last_offset, facts.max_timestamp_ms, append_time_ms);
-                if facts.transactional && entry.txn.is_none() {
-                    let first_offset = facts.base_offset;
-                    entry.txn = Some(TxnStart {
-                        first_offset,
-                        started_ms: append_time_ms,
-                    });
-                    opened = true;
-                }
-            });
+        self.entries.update(facts.producer_id, self.limits.producers_max, |entry| {
+            entry.enter_epoch(facts.producer_epoch);
+            entry.batches.push(CachedBatch::of(facts), cached_max);
+            entry.touch(facts.last_offset, facts.max_timestamp_ms, append_time_ms);
+            if facts.transactional && entry.txn.is_none() {
+                let first_offset = facts.base_offset;
+                entry.txn = Some(TxnStart { first_offset, started_ms: append_time_ms });
+                opened = true;
+            }
+        });
         if opened {
             self.txns.open(facts.base_offset, facts.producer_id);
         }
@@ -303,19 +289,15 @@ impl ProducerTable {
         coordinator_epoch: i32,
     ) -> Option<CompletedTxn> {
         let mut ended = None;
-        self.entries
-            .update(facts.producer_id, self.limits.producers_max, |entry| {
-                entry.enter_epoch(facts.producer_epoch);
-                entry.coordinator_epoch = coordinator_epoch;
-                entry.touch(facts.last_offset, facts.max_timestamp_ms, append_time_ms);
-                ended = entry.txn.take();
-            });
+        self.entries.update(facts.producer_id, self.limits.producers_max, |entry| {
+            entry.enter_epoch(facts.producer_epoch);
+            entry.coordinator_epoch = coordinator_epoch;
+            entry.touch(facts.last_offset, facts.max_timestamp_ms, append_time_ms);
+            ended = entry.txn.take();
+        });
         self.verifications.remove(facts.producer_id);
         let first_offset = ended?.first_offset;
-        Some(
-            self.txns
-                .complete(facts.producer_id, first_offset, facts.last_offset, !commit),
-        )
+        Some(self.txns.complete(facts.producer_id, first_offset, facts.last_offset, !commit))
     }
 
     /// The first offset that read-committed readers may not pass, if any (T-3).
@@ -329,11 +311,8 @@ impl ProducerTable {
             return high_watermark;
         };
         #[cfg(any(test, feature = "test-util"))]
-        let first_unstable = if self.limits.planted.lso_off_by_one {
-            first_unstable.next()
-        } else {
-            first_unstable
-        };
+        let first_unstable =
+            if self.limits.planted.lso_off_by_one { first_unstable.next() } else { first_unstable };
         first_unstable.max(log_start).min(high_watermark)
     }
 
@@ -350,18 +329,16 @@ impl ProducerTable {
 
     /// Open transactions, by first offset.
     pub(crate) fn open_transactions(&self) -> impl Iterator<Item = OpenTxn> {
-        self.txns
-            .ongoing()
-            .filter_map(|(first_offset, producer_id)| {
-                let entry = self.entries.get(producer_id)?;
-                Some(OpenTxn {
-                    producer_id,
-                    producer_epoch: entry.producer_epoch,
-                    first_offset,
-                    started_ms: entry.txn?.started_ms,
-                    last_used_ms: entry.last_used_ms,
-                })
+        self.txns.ongoing().filter_map(|(first_offset, producer_id)| {
+            let entry = self.entries.get(producer_id)?;
+            Some(OpenTxn {
+                producer_id,
+                producer_epoch: entry.producer_epoch,
+                first_offset,
+                started_ms: entry.txn?.started_ms,
+                last_used_ms: entry.last_used_ms,
             })
+        })
     }
 
     /// Every producer, longest unused first, then those with an open transaction.
@@ -404,10 +381,7 @@ impl ProducerTable {
     /// Entries in the order in which a stored table lists them: inserting them again in that order
     /// restores the order of eviction too.
     fn stored_order(&self) -> impl Iterator<Item = &ProducerEntry> {
-        let open = self
-            .txns
-            .ongoing()
-            .filter_map(|(_, id)| self.entries.get(id));
+        let open = self.txns.ongoing().filter_map(|(_, id)| self.entries.get(id));
         self.entries.idle().chain(open)
     }
 
@@ -438,7 +412,6 @@ impl ProducerTable {
                 };
             }
         }
-        self.verifications
-            .create(request, self.limits.producers_max)
+        self.verifications.create(request, self.limits.producers_max)
     }
 }

@@ -105,10 +105,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<ProducerEntry>, SnapshotDamage>
     let mut cursor = Cursor::new(bytes);
     let header = (cursor.i16(), cursor.u32(), cursor.i32());
     let (Some(version), Some(stored), Some(count)) = header else {
-        return Err(SnapshotDamage::Length {
-            expected: HEADER_LEN,
-            found: bytes.len(),
-        });
+        return Err(SnapshotDamage::Length { expected: HEADER_LEN, found: bytes.len() });
     };
     if version != VERSION {
         return Err(SnapshotDamage::Version(version));
@@ -120,14 +117,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<ProducerEntry>, SnapshotDamage>
     let count = usize::try_from(count).unwrap_or(usize::MAX);
     let expected = count.saturating_mul(ENTRY_LEN).saturating_add(HEADER_LEN);
     if expected != bytes.len() {
-        return Err(SnapshotDamage::Length {
-            expected,
-            found: bytes.len(),
-        });
+        return Err(SnapshotDamage::Length { expected, found: bytes.len() });
     }
-    (0..count)
-        .map(|index| decode_entry(&mut cursor, index))
-        .collect()
+    (0..count).map(|index| decode_entry(&mut cursor, index)).collect()
 }
 
 fn decode_entry(cursor: &mut Cursor<'_>, index: usize) -> Result<ProducerEntry, SnapshotDamage> {
@@ -145,10 +137,7 @@ fn decode_entry(cursor: &mut Cursor<'_>, index: usize) -> Result<ProducerEntry, 
     }
     if txn_first_offset >= 0 {
         let first_offset = Offset::new(txn_first_offset);
-        entry.txn = Some(TxnStart {
-            first_offset,
-            started_ms: entry.last_timestamp_ms,
-        });
+        entry.txn = Some(TxnStart { first_offset, started_ms: entry.last_timestamp_ms });
     }
     Ok(entry)
 }
@@ -166,11 +155,6 @@ fn read_fields(cursor: &mut Cursor<'_>) -> Option<Fields> {
     entry.touch(last_offset, timestamp_ms, timestamp_ms);
     entry.coordinator_epoch = cursor.i32()?;
     let txn_first_offset = cursor.i64()?;
-    let batch = CachedBatch {
-        last_offset,
-        timestamp_ms,
-        last_sequence,
-        offset_delta,
-    };
+    let batch = CachedBatch { last_offset, timestamp_ms, last_sequence, offset_delta };
     Some((producer_id, batch, entry, txn_first_offset))
 }

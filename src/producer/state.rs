@@ -67,11 +67,7 @@ pub(crate) fn encode_chunks(
     map_end_offset: Offset,
     sink: impl FnMut(&[u8]),
 ) {
-    let mut out = ChunkWriter {
-        chunk: Vec::new(),
-        crc: 0,
-        sink,
-    };
+    let mut out = ChunkWriter { chunk: Vec::new(), crc: 0, sink };
     write_header(&mut out);
     out.put(&map_end_offset.get().to_be_bytes());
     write_count(&mut out, table.unreplicated().len());
@@ -161,33 +157,19 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<DecodedState<'_>, StateError> {
     check_header(bytes)?;
     let body = checked_body(bytes)?;
     let mut cursor = Cursor::new(body);
-    let cut_short = SnapshotDamage::Length {
-        expected: EMPTY_LEN,
-        found: bytes.len(),
-    };
+    let cut_short = SnapshotDamage::Length { expected: EMPTY_LEN, found: bytes.len() };
     let map_end_offset = Offset::new(cursor.i64().ok_or(cut_short)?);
     if map_end_offset < Offset::ZERO {
         return Err(SnapshotDamage::MapEnd(map_end_offset).into());
     }
     let unreplicated = read_unreplicated(&mut cursor)?;
     let count = cursor.u32().ok_or(cut_short)?;
-    let producers = StoredProducers {
-        cursor,
-        index: 0,
-        left: count,
-    };
-    Ok(DecodedState {
-        map_end_offset,
-        unreplicated,
-        producers,
-    })
+    let producers = StoredProducers { cursor, index: 0, left: count };
+    Ok(DecodedState { map_end_offset, unreplicated, producers })
 }
 
 fn check_header(bytes: &[u8]) -> Result<(), StateError> {
-    let too_short = SnapshotDamage::Length {
-        expected: EMPTY_LEN,
-        found: bytes.len(),
-    };
+    let too_short = SnapshotDamage::Length { expected: EMPTY_LEN, found: bytes.len() };
     let mut cursor = Cursor::new(bytes);
     let (Some(magic), Some(version), Some(_reserved), Some(stored)) =
         (cursor.take::<8>(), cursor.u16(), cursor.u16(), cursor.u32())
@@ -205,10 +187,7 @@ fn check_header(bytes: &[u8]) -> Result<(), StateError> {
         VERSION => Ok(()),
         2.. => {
             let context = format!("producer state of format {version}, this is {VERSION}");
-            Err(StateError::Newer(Error::new(
-                ErrorKind::NewerFormat,
-                context,
-            )))
+            Err(StateError::Newer(Error::new(ErrorKind::NewerFormat, context)))
         }
         0 => Err(SnapshotDamage::Version(0).into()),
     }
@@ -216,10 +195,7 @@ fn check_header(bytes: &[u8]) -> Result<(), StateError> {
 
 /// What lies between header and trailer, once the trailer's checksum has proved it.
 fn checked_body(bytes: &[u8]) -> Result<&[u8], SnapshotDamage> {
-    let too_short = SnapshotDamage::Length {
-        expected: EMPTY_LEN,
-        found: bytes.len(),
-    };
+    let too_short = SnapshotDamage::Length { expected: EMPTY_LEN, found: bytes.len() };
     let (checked, trailer) = bytes.split_last_chunk::<TRAILER_LEN>().ok_or(too_short)?;
     let body = checked.get(HEADER_LEN..).ok_or(too_short)?;
     let (stored, computed) = (u32::from_be_bytes(*trailer), crc32c::crc32c(checked));
@@ -236,16 +212,11 @@ fn read_unreplicated(cursor: &mut Cursor<'_>) -> Result<Vec<UnreplicatedTxn>, Sn
     let mut txns = Vec::new();
     for _ in 0..count {
         let (Some(first), Some(marker)) = (cursor.i64(), cursor.i64()) else {
-            let expected = usize::try_from(count)
-                .unwrap_or(usize::MAX)
-                .saturating_mul(16);
+            let expected = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(16);
             return Err(cut_short(expected.saturating_add(4)));
         };
         let (first_offset, marker_offset) = (Offset::new(first), Offset::new(marker));
-        txns.push(UnreplicatedTxn {
-            first_offset,
-            marker_offset,
-        });
+        txns.push(UnreplicatedTxn { first_offset, marker_offset });
     }
     Ok(txns)
 }
@@ -266,21 +237,13 @@ impl Iterator for StoredProducers<'_> {
         let damage = |reason| Some(Err(SnapshotDamage::Entry { index, reason }));
         let Some(left) = self.left.checked_sub(1) else {
             let trailing = std::mem::replace(&mut self.cursor, Cursor::new(&[])).remaining();
-            return if trailing > 0 {
-                damage("bytes after the last entry")
-            } else {
-                None
-            };
+            return if trailing > 0 { damage("bytes after the last entry") } else { None };
         };
         self.left = left;
         self.index += 1;
         let Some(entry) = read_entry(&mut self.cursor) else {
             // Nothing after this can be told apart.
-            *self = Self {
-                cursor: Cursor::new(&[]),
-                index,
-                left: 0,
-            };
+            *self = Self { cursor: Cursor::new(&[]), index, left: 0 };
             return damage("cut short, or more than five batches");
         };
         if !entry.producer_id.is_some() {
@@ -289,12 +252,7 @@ impl Iterator for StoredProducers<'_> {
         if entry.txn.is_some_and(|txn| txn.first_offset.get() < 0) {
             return damage("a transaction that begins below offset 0");
         }
-        if !entry
-            .batches
-            .as_slice()
-            .iter()
-            .all(CachedBatch::is_plausible)
-        {
+        if !entry.batches.as_slice().iter().all(CachedBatch::is_plausible) {
             return damage("a batch with an impossible offset or sequence");
         }
         Some(Ok(entry))
@@ -310,10 +268,7 @@ fn read_entry(cursor: &mut Cursor<'_>) -> Option<ProducerEntry> {
     entry.last_used_offset = Offset::new(cursor.i64()?);
     let (txn_first_offset, started_ms) = (cursor.i64()?, cursor.i64()?);
     if txn_first_offset != NONE {
-        entry.txn = Some(TxnStart {
-            first_offset: Offset::new(txn_first_offset),
-            started_ms,
-        });
+        entry.txn = Some(TxnStart { first_offset: Offset::new(txn_first_offset), started_ms });
     }
     let batch_count = usize::from(cursor.u8()?);
     if batch_count > CACHED_BATCHES_MAX {
@@ -330,10 +285,5 @@ fn read_batch(cursor: &mut Cursor<'_>) -> Option<CachedBatch> {
     let last_offset = Offset::new(cursor.i64()?);
     let offset_delta = cursor.i32()?;
     let timestamp_ms = cursor.i64()?;
-    Some(CachedBatch {
-        last_offset,
-        timestamp_ms,
-        last_sequence,
-        offset_delta,
-    })
+    Some(CachedBatch { last_offset, timestamp_ms, last_sequence, offset_delta })
 }

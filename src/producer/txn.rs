@@ -45,27 +45,14 @@ impl TxnTracker {
         aborted: bool,
     ) -> CompletedTxn {
         self.ongoing.remove(&(first_offset, producer_id));
-        self.restore_unreplicated(UnreplicatedTxn {
-            first_offset,
-            marker_offset: marker,
-        });
-        let last_stable_offset = self
-            .ongoing
-            .first()
-            .map_or_else(|| marker.next(), |txn| txn.0);
-        CompletedTxn {
-            producer_id,
-            first_offset,
-            last_offset: marker,
-            aborted,
-            last_stable_offset,
-        }
+        self.restore_unreplicated(UnreplicatedTxn { first_offset, marker_offset: marker });
+        let last_stable_offset = self.ongoing.first().map_or_else(|| marker.next(), |txn| txn.0);
+        CompletedTxn { producer_id, first_offset, last_offset: marker, aborted, last_stable_offset }
     }
 
     pub(super) fn restore_unreplicated(&mut self, txn: UnreplicatedTxn) {
         self.ended.insert((txn.first_offset, txn.marker_offset));
-        self.ended_by_marker
-            .insert((txn.marker_offset, txn.first_offset));
+        self.ended_by_marker.insert((txn.marker_offset, txn.first_offset));
     }
 
     /// T-3.
@@ -92,10 +79,7 @@ impl TxnTracker {
     }
 
     pub(super) fn unreplicated(&self) -> impl ExactSizeIterator<Item = UnreplicatedTxn> {
-        let txn = |&(first_offset, marker_offset)| UnreplicatedTxn {
-            first_offset,
-            marker_offset,
-        };
+        let txn = |&(first_offset, marker_offset)| UnreplicatedTxn { first_offset, marker_offset };
         self.ended.iter().map(txn)
     }
 }

@@ -34,10 +34,7 @@ pub(crate) struct VerificationRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum VerificationRefused {
     /// A newer incarnation is known (P-26; Kafka's code 47).
-    StaleEpoch {
-        current: ProducerEpoch,
-        found: ProducerEpoch,
-    },
+    StaleEpoch { current: ProducerEpoch, found: ProducerEpoch },
     /// The marker of an older incarnation's transaction has not arrived yet; retry (P-26; Kafka's
     /// code 51).
     OlderTxnOpen,
@@ -118,10 +115,8 @@ impl Verifications {
     /// P-26b.
     pub(super) fn expire(&mut self, now_ms: i64, expiration_ms: i64) {
         while let Some((_, id)) = self.oldest_first.first_key_value() {
-            let created_ms = self
-                .of
-                .get(id)
-                .map_or(i64::MIN, |verification| verification.created_ms);
+            let created_ms =
+                self.of.get(id).map_or(i64::MIN, |verification| verification.created_ms);
             if now_ms.saturating_sub(created_ms) < expiration_ms {
                 break;
             }

@@ -29,12 +29,7 @@ impl Bench {
     }
 
     fn with(limits: ProducerLimits) -> Self {
-        Self {
-            table: ProducerTable::new(limits),
-            next_offset: 0,
-            now_ms: 1000,
-            guard: None,
-        }
+        Self { table: ProducerTable::new(limits), next_offset: 0, now_ms: 1000, guard: None }
     }
 
     fn send(&mut self, batch: Batch) -> Result<Admission> {
@@ -63,27 +58,17 @@ impl Bench {
     fn error(&mut self, batch: Batch) -> ErrorKind {
         let before = state::encode(&self.table, Offset::ZERO);
         let kind = self.send(batch).unwrap_err().kind().clone();
-        assert_eq!(
-            state::encode(&self.table, Offset::ZERO),
-            before,
-            "a refusal changes nothing"
-        );
+        assert_eq!(state::encode(&self.table, Offset::ZERO), before, "a refusal changes nothing");
         kind
     }
 
     fn described(&self, id: i64) -> Option<ProducerDescription> {
-        self.table
-            .describe()
-            .into_iter()
-            .find(|p| p.producer_id.get() == id)
+        self.table.describe().into_iter().find(|p| p.producer_id.get() == id)
     }
 
     fn restarted(&self) -> ProducerTable {
         let bytes = state::encode(&self.table, Offset::new(self.next_offset));
-        let at = RestoreAt {
-            now_ms: self.now_ms,
-            log_start: Offset::ZERO,
-        };
+        let at = RestoreAt { now_ms: self.now_ms, log_start: Offset::ZERO };
         let (table, end) = ProducerTable::restore_state(self.table.limits, &bytes, at).unwrap();
         assert_eq!(end.get(), self.next_offset);
         table
@@ -102,34 +87,17 @@ struct Batch {
 }
 
 fn data(id: i64, epoch: i16, sequence: i32) -> Batch {
-    Batch {
-        id,
-        epoch,
-        sequence,
-        records: 1,
-        transactional: false,
-        control: ControlKind::None,
-    }
+    Batch { id, epoch, sequence, records: 1, transactional: false, control: ControlKind::None }
 }
 
 fn marker(id: i64, epoch: i16, commit: bool, coordinator_epoch: i32) -> Batch {
-    let control = ControlKind::Marker {
-        commit,
-        coordinator_epoch,
-        epoch_must_rise: false,
-    };
-    Batch {
-        control,
-        ..data(id, epoch, -1).in_txn()
-    }
+    let control = ControlKind::Marker { commit, coordinator_epoch, epoch_must_rise: false };
+    Batch { control, ..data(id, epoch, -1).in_txn() }
 }
 
 impl Batch {
     fn in_txn(self) -> Self {
-        Self {
-            transactional: true,
-            ..self
-        }
+        Self { transactional: true, ..self }
     }
 
     fn records(self, records: i32) -> Self {
@@ -139,11 +107,8 @@ impl Batch {
     fn at(self, offset: i64, timestamp_ms: i64) -> BatchFacts {
         let delta = self.records - 1;
         let base_sequence = Sequence::new(self.sequence);
-        let last_sequence = if self.sequence < 0 {
-            Sequence::NONE
-        } else {
-            base_sequence.advance(delta)
-        };
+        let last_sequence =
+            if self.sequence < 0 { Sequence::NONE } else { base_sequence.advance(delta) };
         BatchFacts {
             base_offset: Offset::new(offset),
             last_offset: Offset::new(offset + i64::from(delta)),
@@ -168,10 +133,7 @@ fn duplicate(base: i64, last: i64, timestamp_ms: i64) -> Admission {
 }
 
 fn out_of_order(expected: i32, found: i32) -> ErrorKind {
-    ErrorKind::OutOfOrderSequence {
-        expected: Sequence::new(expected),
-        found: Sequence::new(found),
-    }
+    ErrorKind::OutOfOrderSequence { expected: Sequence::new(expected), found: Sequence::new(found) }
 }
 
 fn fenced(current: i16, found: i16) -> ErrorKind {

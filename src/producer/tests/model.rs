@@ -57,11 +57,7 @@ struct ModelProducer {
 
 /// `0, 1, … MAX, 0, …` by the book.
 fn sequence_after(sequence: i32) -> i32 {
-    if sequence == i32::MAX {
-        0
-    } else {
-        sequence + 1
-    }
+    if sequence == i32::MAX { 0 } else { sequence + 1 }
 }
 
 impl Model {
@@ -70,10 +66,7 @@ impl Model {
             return Ok(Admission::Accept);
         };
         let (epoch, sequence) = (facts.producer_epoch.get(), facts.base_sequence.get());
-        if let ControlKind::Marker {
-            coordinator_epoch, ..
-        } = facts.control
-        {
+        if let ControlKind::Marker { coordinator_epoch, .. } = facts.control {
             return match () {
                 () if epoch < known.epoch => Err(fenced(known.epoch, epoch)),
                 () if coordinator_epoch < known.coordinator_epoch => {
@@ -94,11 +87,7 @@ impl Model {
             }
         }
         let last = known.batches.last().map_or(-1, |b| b.last_sequence.get());
-        let expected = if epoch == known.epoch {
-            sequence_after(last)
-        } else {
-            0
-        };
+        let expected = if epoch == known.epoch { sequence_after(last) } else { 0 };
         match () {
             () if epoch < known.epoch => Err(fenced(known.epoch, epoch)),
             () if sequence != expected => Err(out_of_order(expected, sequence)),
@@ -111,20 +100,12 @@ impl Model {
         let known = self
             .producers
             .entry(facts.producer_id.get())
-            .or_insert_with(|| ModelProducer {
-                coordinator_epoch: -1,
-                ..Default::default()
-            });
+            .or_insert_with(|| ModelProducer { coordinator_epoch: -1, ..Default::default() });
         if known.epoch != facts.producer_epoch.get() {
             known.epoch = facts.producer_epoch.get();
             known.batches.clear();
         }
-        if let ControlKind::Marker {
-            commit,
-            coordinator_epoch,
-            ..
-        } = facts.control
-        {
+        if let ControlKind::Marker { commit, coordinator_epoch, .. } = facts.control {
             known.coordinator_epoch = coordinator_epoch;
             let first = known.txn.take()?;
             return Some(self.complete(facts, first, !commit));
@@ -140,12 +121,7 @@ impl Model {
     fn complete(&mut self, facts: &BatchFacts, first: i64, aborted: bool) -> CompletedTxn {
         let marker = facts.last_offset.get();
         self.txns.iter_mut().find(|txn| txn.0 == first).unwrap().1 = Some(marker);
-        let other = self
-            .txns
-            .iter()
-            .filter(|txn| txn.1.is_none())
-            .map(|txn| txn.0)
-            .min();
+        let other = self.txns.iter().filter(|txn| txn.1.is_none()).map(|txn| txn.0).min();
         CompletedTxn {
             producer_id: facts.producer_id,
             first_offset: Offset::new(first),
@@ -157,16 +133,8 @@ impl Model {
 
     fn last_stable_offset(&self, high_watermark: i64, log_start: i64) -> i64 {
         let released = |marker: Option<i64>| marker.is_some_and(|m| m < high_watermark);
-        let unstable = self
-            .txns
-            .iter()
-            .filter(|txn| !released(txn.1))
-            .map(|txn| txn.0)
-            .min();
-        unstable
-            .unwrap_or(high_watermark)
-            .max(log_start)
-            .min(high_watermark)
+        let unstable = self.txns.iter().filter(|txn| !released(txn.1)).map(|txn| txn.0).min();
+        unstable.unwrap_or(high_watermark).max(log_start).min(high_watermark)
     }
 }
 
@@ -200,16 +168,11 @@ impl Run {
             4..=6 => self.offer_marker(),
             _ => self.offer_data(),
         }
-        let (high_watermark, log_start) = (
-            Offset::new(self.high_watermark),
-            Offset::new(self.log_start),
-        );
+        let (high_watermark, log_start) =
+            (Offset::new(self.high_watermark), Offset::new(self.log_start));
         assert_eq!(
-            self.table
-                .last_stable_offset(high_watermark, log_start)
-                .get(),
-            self.model
-                .last_stable_offset(self.high_watermark, self.log_start)
+            self.table.last_stable_offset(high_watermark, log_start).get(),
+            self.model.last_stable_offset(self.high_watermark, self.log_start)
         );
         assert_eq!(self.table.len(), self.model.producers.len());
     }
@@ -217,20 +180,14 @@ impl Run {
     fn restart(&mut self) {
         let bytes = state::encode(&self.table, Offset::new(self.next_offset));
         // Long after: every producer is tied to the log or open.
-        let at = RestoreAt {
-            now_ms: i64::MAX,
-            log_start: Offset::ZERO,
-        };
-        self.table = ProducerTable::restore_state(limits(), &bytes, at)
-            .unwrap()
-            .0;
+        let at = RestoreAt { now_ms: i64::MAX, log_start: Offset::ZERO };
+        self.table = ProducerTable::restore_state(limits(), &bytes, at).unwrap().0;
         assert_eq!(self.table.expire(i64::MAX, Offset::ZERO), 0);
     }
 
     fn move_bounds(&mut self) {
         self.high_watermark = self.between(self.high_watermark, self.next_offset);
-        self.table
-            .on_high_watermark(Offset::new(self.high_watermark));
+        self.table.on_high_watermark(Offset::new(self.high_watermark));
         if self.random.one_in(4) {
             self.log_start = self.between(self.log_start, self.high_watermark);
             self.table.on_log_start(Offset::new(self.log_start));
@@ -268,11 +225,7 @@ impl Run {
         }
         batch.transactional |= self.random.one_in(3);
         self.distort(&mut batch);
-        let origin = if self.random.one_in(15) {
-            Origin::Follower
-        } else {
-            Origin::Client
-        };
+        let origin = if self.random.one_in(15) { Origin::Follower } else { Origin::Client };
         self.offer(origin, batch);
     }
 
@@ -305,10 +258,7 @@ impl Run {
             Origin::Follower => Ok(Admission::Accept),
             _ => self.model.admit(&facts),
         };
-        let found = self
-            .table
-            .admit(origin, &facts, None)
-            .map_err(|e| e.kind().clone());
+        let found = self.table.admit(origin, &facts, None).map_err(|e| e.kind().clone());
         assert_eq!(found, expected, "{origin:?} {facts:?}");
         match expected {
             Ok(Admission::Accept) => {

@@ -2,10 +2,7 @@
 
 use super::*;
 
-const START: RestoreAt = RestoreAt {
-    now_ms: 0,
-    log_start: Offset::ZERO,
-};
+const START: RestoreAt = RestoreAt { now_ms: 0, log_start: Offset::ZERO };
 
 fn unhex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
@@ -21,9 +18,7 @@ fn eventful() -> Bench {
         bench.send(data(1, 0, sequence * 2).records(2)).unwrap();
     }
     bench.send(data(2, 3, 0).in_txn()).unwrap();
-    bench
-        .send(data(3, 1, i32::MAX).records(2).in_txn())
-        .unwrap();
+    bench.send(data(3, 1, i32::MAX).records(2).in_txn()).unwrap();
     bench.end(marker(3, 1, false, 8)).unwrap();
     bench
 }
@@ -36,22 +31,13 @@ fn a_snapshot_has_kafkas_bytes() {
          0000018bcfe56805 ffffffff 0000000000000000",
     );
     let mut table = ProducerTable::new(limits());
-    table.apply(
-        &data(1000, 5, 0)
-            .records(2)
-            .in_txn()
-            .at(0, 1_700_000_000_005),
-        0,
-    );
+    table.apply(&data(1000, 5, 0).records(2).in_txn().at(0, 1_700_000_000_005), 0);
     assert_eq!(snapshot::encode(&table), expected);
 
     let restored = ProducerTable::restore_snapshot(limits(), &expected, START).unwrap();
     assert_eq!(snapshot::encode(&restored), expected);
     assert_eq!(restored.first_unstable_offset(), Some(Offset::ZERO));
-    assert_eq!(
-        restored.open_transactions().next().unwrap().started_ms,
-        1_700_000_000_005
-    );
+    assert_eq!(restored.open_transactions().next().unwrap().started_ms, 1_700_000_000_005);
 }
 
 // The worked example of docs/format-producer.md, computed without this crate.
@@ -91,10 +77,7 @@ fn a_producer_without_batches_survives_a_snapshot() {
     let bytes = snapshot::encode(&bench.table);
     bench.table = ProducerTable::restore_snapshot(limits(), &bytes, START).unwrap();
     let known = bench.described(1).unwrap();
-    assert_eq!(
-        (known.producer_epoch.get(), known.coordinator_epoch),
-        (4, 9)
-    );
+    assert_eq!((known.producer_epoch.get(), known.coordinator_epoch), (4, 9));
     assert_eq!(bench.error(data(1, 4, 1)), out_of_order(0, 1));
 }
 
@@ -103,11 +86,7 @@ fn a_producer_without_batches_survives_a_snapshot() {
 fn a_snapshot_remembers_one_batch_and_the_sidecar_five() {
     let mut bench = eventful();
     let retry = |table: &ProducerTable, sequence| {
-        table.admit(
-            Origin::Client,
-            &data(1, 0, sequence).records(2).at(99, 0),
-            None,
-        )
+        table.admit(Origin::Client, &data(1, 0, sequence).records(2).at(99, 0), None)
     };
     bench.table = bench.restarted();
     for (nth, sequence) in [4, 6, 8, 10, 12].into_iter().enumerate() {
@@ -121,10 +100,7 @@ fn a_snapshot_remembers_one_batch_and_the_sidecar_five() {
     let bytes = snapshot::encode(&bench.table);
     let from_kafka = ProducerTable::restore_snapshot(limits(), &bytes, START).unwrap();
     assert_eq!(retry(&from_kafka, 12).unwrap(), duplicate(12, 13, 1070));
-    assert_eq!(
-        *retry(&from_kafka, 10).unwrap_err().kind(),
-        out_of_order(14, 10)
-    );
+    assert_eq!(*retry(&from_kafka, 10).unwrap_err().kind(), out_of_order(14, 10));
 }
 
 // T-26 for the part that no replay follows.
@@ -132,16 +108,10 @@ fn a_snapshot_remembers_one_batch_and_the_sidecar_five() {
 fn the_sidecar_holds_open_and_unreplicated_transactions() {
     let bench = eventful();
     let mut restored = bench.restarted();
-    assert_eq!(
-        state::encode(&restored, Offset::ZERO),
-        state::encode(&bench.table, Offset::ZERO)
-    );
+    assert_eq!(state::encode(&restored, Offset::ZERO), state::encode(&bench.table, Offset::ZERO));
     assert_eq!(restored.first_unstable_offset(), Some(Offset::new(14)));
     let abort = marker(2, 3, false, 0).at(18, 0);
-    assert_eq!(
-        restored.apply(&abort, 0).unwrap().last_stable_offset.get(),
-        19
-    );
+    assert_eq!(restored.apply(&abort, 0).unwrap().last_stable_offset.get(), 19);
     restored.on_high_watermark(Offset::new(18));
     assert_eq!(restored.first_unstable_offset(), Some(Offset::new(14)));
     restored.on_high_watermark(Offset::new(19));
@@ -158,11 +128,7 @@ fn the_order_of_eviction_survives_a_restart() {
     let bytes = snapshot::encode(&bench.table);
     let from_kafka = ProducerTable::restore_snapshot(bench.table.limits, &bytes, START).unwrap();
     for table in [bench.restarted(), from_kafka] {
-        let order: Vec<_> = table
-            .describe()
-            .iter()
-            .map(|p| p.producer_id.get())
-            .collect();
+        let order: Vec<_> = table.describe().iter().map(|p| p.producer_id.get()).collect();
         assert_eq!(order, [3, 4, 5]);
     }
 }
@@ -176,11 +142,7 @@ fn a_table_larger_than_the_cap_comes_back_with_the_last_used() {
     let bytes = state::encode(&bench.table, Offset::new(10));
     let small = ProducerLimits::new(2, DAY_MS);
     let (table, _) = ProducerTable::restore_state(small, &bytes, START).unwrap();
-    let left: Vec<_> = table
-        .describe()
-        .iter()
-        .map(|p| p.producer_id.get())
-        .collect();
+    let left: Vec<_> = table.describe().iter().map(|p| p.producer_id.get()).collect();
     assert_eq!(left, [8, 9]);
 }
 
@@ -190,20 +152,13 @@ fn loading_drops_the_expired_unless_open_or_still_in_the_log() {
     let bench = eventful();
     let late = 1070 + DAY_MS;
     let restore = |log_start| {
-        let at = RestoreAt {
-            now_ms: late,
-            log_start: Offset::new(log_start),
-        };
+        let at = RestoreAt { now_ms: late, log_start: Offset::new(log_start) };
         let state = state::encode(&bench.table, Offset::ZERO);
         let (from_state, _) = ProducerTable::restore_state(limits(), &state, at).unwrap();
         let snapshot = snapshot::encode(&bench.table);
         let from_snapshot = ProducerTable::restore_snapshot(limits(), &snapshot, at).unwrap();
         [from_state, from_snapshot].map(|table| {
-            let mut ids: Vec<_> = table
-                .describe()
-                .iter()
-                .map(|p| p.producer_id.get())
-                .collect();
+            let mut ids: Vec<_> = table.describe().iter().map(|p| p.producer_id.get()).collect();
             ids.sort_unstable();
             ids
         })
@@ -231,10 +186,7 @@ fn an_older_table_and_a_replay_make_the_same_table() {
             if index == cut {
                 cut_bytes = state::encode(&whole.table, Offset::new(whole.next_offset));
             }
-            assert_eq!(
-                whole.send_as(Origin::Coordinator, batch).unwrap(),
-                Admission::Accept
-            );
+            assert_eq!(whole.send_as(Origin::Coordinator, batch).unwrap(), Admission::Accept);
         }
         if cut == batches.len() {
             cut_bytes = state::encode(&whole.table, Offset::new(whole.next_offset));
@@ -244,11 +196,7 @@ fn an_older_table_and_a_replay_make_the_same_table() {
             table.apply(&batch.at(offset, 1000), 1000);
         }
         let end = Offset::new(whole.next_offset);
-        assert_eq!(
-            state::encode(&table, end),
-            state::encode(&whole.table, end),
-            "cut {cut}"
-        );
+        assert_eq!(state::encode(&table, end), state::encode(&whole.table, end), "cut {cut}");
     }
 }
 
@@ -270,10 +218,7 @@ fn every_cut_and_every_flipped_bit_is_noticed() {
         assert!(damaged_state(&state[..len]), "state cut to {len}");
     }
     for len in 0..snapshot.len() {
-        assert!(
-            snapshot::decode(&snapshot[..len]).is_err(),
-            "snapshot cut to {len}"
-        );
+        assert!(snapshot::decode(&snapshot[..len]).is_err(), "snapshot cut to {len}");
     }
     for bit in 0..state.len() * 8 {
         let mut bytes = state.clone();
@@ -347,10 +292,7 @@ fn impossible_numbers_are_damage_not_allocations() {
     let mut snapshot = snapshot::encode(&eventful().table);
     snapshot[6..10].copy_from_slice(&i32::MAX.to_be_bytes());
     let snapshot = resealed_snapshot(snapshot);
-    assert!(matches!(
-        snapshot::decode(&snapshot),
-        Err(SnapshotDamage::Length { .. })
-    ));
+    assert!(matches!(snapshot::decode(&snapshot), Err(SnapshotDamage::Length { .. })));
 
     let state = state::encode(&Bench::new().table, Offset::ZERO);
     for count_at in [24, 28] {
@@ -375,11 +317,7 @@ fn resealed_nonsense_is_damage_or_a_table_that_works() {
                 Err(_) => refused += 1,
                 Ok((mut table, _)) => {
                     taken += 1;
-                    for batch in [
-                        data(1, 0, 14),
-                        data(2, 3, 0).in_txn(),
-                        marker(3, 1, true, 9),
-                    ] {
+                    for batch in [data(1, 0, 14), data(2, 3, 0).in_txn(), marker(3, 1, true, 9)] {
                         // Either answer is right; only a panic would not be.
                         drop(table.admit(Origin::Client, &batch.at(18, 0), None));
                         table.apply(&batch.at(18, 0), 0);

@@ -5,10 +5,7 @@ use super::*;
 const EVERYTHING: Offset = Offset::new(i64::MAX);
 
 fn lso(bench: &Bench) -> i64 {
-    bench
-        .table
-        .last_stable_offset(Offset::new(bench.next_offset), Offset::ZERO)
-        .get()
+    bench.table.last_stable_offset(Offset::new(bench.next_offset), Offset::ZERO).get()
 }
 
 fn begin(bench: &mut Bench, id: i64, offset: i64) {
@@ -29,17 +26,10 @@ fn each_end_names_the_earliest_other_open_transaction() {
         begin(&mut bench, id, offset);
     }
     let a = end(&mut bench, 1, 172, false);
-    assert_eq!(
-        (a.first_offset.get(), a.last_offset.get(), a.aborted),
-        (100, 172, true)
-    );
+    assert_eq!((a.first_offset.get(), a.last_offset.get(), a.aborted), (100, 172, true));
     assert_eq!(a.last_stable_offset.get(), 125);
     bench.table.on_high_watermark(Offset::new(172));
-    assert_eq!(
-        bench.table.first_unstable_offset(),
-        Some(Offset::new(100)),
-        "marker not below HW"
-    );
+    assert_eq!(bench.table.first_unstable_offset(), Some(Offset::new(100)), "marker not below HW");
     bench.table.on_high_watermark(Offset::new(173));
     assert_eq!(bench.table.first_unstable_offset(), Some(Offset::new(125)));
 
@@ -76,23 +66,13 @@ fn the_last_stable_offset_is_the_first_open_transaction_or_the_high_watermark() 
     bench.send(data(2, 0, 0).in_txn()).unwrap();
     assert_eq!(lso(&bench), 1);
     let below_the_transaction = Offset::new(1);
-    assert_eq!(
-        bench
-            .table
-            .last_stable_offset(below_the_transaction, Offset::ZERO)
-            .get(),
-        1
-    );
+    assert_eq!(bench.table.last_stable_offset(below_the_transaction, Offset::ZERO).get(), 1);
     bench.end(marker(1, 0, true, 0)).unwrap();
     assert_eq!(lso(&bench), 1, "the marker is not below the high watermark");
-    bench
-        .table
-        .on_high_watermark(Offset::new(bench.next_offset));
+    bench.table.on_high_watermark(Offset::new(bench.next_offset));
     assert_eq!(lso(&bench), 5);
     bench.end(marker(2, 0, false, 0)).unwrap();
-    bench
-        .table
-        .on_high_watermark(Offset::new(bench.next_offset));
+    bench.table.on_high_watermark(Offset::new(bench.next_offset));
     assert_eq!(lso(&bench), bench.next_offset);
 
     begin(&mut bench, 3, 20);
@@ -108,15 +88,9 @@ fn the_last_stable_offset_does_not_fall_below_the_log_start() {
     bench.next_offset = 10;
     let log_start = Offset::new(4);
     bench.table.on_log_start(log_start);
-    assert_eq!(
-        bench.table.last_stable_offset(Offset::new(10), log_start),
-        log_start
-    );
+    assert_eq!(bench.table.last_stable_offset(Offset::new(10), log_start), log_start);
     let ended = end(&mut bench, 1, 10, false);
-    assert_eq!(
-        (ended.first_offset.get(), ended.last_stable_offset.get()),
-        (0, 11)
-    );
+    assert_eq!((ended.first_offset.get(), ended.last_stable_offset.get()), (0, 11));
     bench.table.on_high_watermark(Offset::new(11));
     assert_eq!(lso(&bench), 11);
 }
@@ -141,10 +115,8 @@ fn open_transactions_tell_their_age() {
     begin(&mut bench, 1, 1);
     bench.send(data(2, 0, 1).in_txn()).unwrap();
     let open: Vec<_> = bench.table.open_transactions().collect();
-    let times: Vec<_> = open
-        .iter()
-        .map(|t| (t.producer_id.get(), t.started_ms, t.last_used_ms))
-        .collect();
+    let times: Vec<_> =
+        open.iter().map(|t| (t.producer_id.get(), t.started_ms, t.last_used_ms)).collect();
     assert_eq!(times, [(2, 1000, 5000), (1, 5000, 5000)]);
     assert_eq!(open[0].first_offset, Offset::ZERO);
 }
@@ -156,12 +128,6 @@ fn clearing_forgets_producers_transactions_and_guards() {
     begin(&mut bench, 2, 1);
     end(&mut bench, 1, 2, true);
     bench.table.clear();
-    assert_eq!(
-        (bench.table.len(), bench.table.first_unstable_offset()),
-        (0, None)
-    );
-    assert_eq!(
-        bench.table.last_stable_offset(EVERYTHING, Offset::ZERO),
-        EVERYTHING
-    );
+    assert_eq!((bench.table.len(), bench.table.first_unstable_offset()), (0, None));
+    assert_eq!(bench.table.last_stable_offset(EVERYTHING, Offset::ZERO), EVERYTHING);
 }
