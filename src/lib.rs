@@ -30,5 +30,7 @@ pub use log::{
     AbortedTxn, AppendOptions, AppendTicket, Appended, Isolation, Log, LogOffsets, Origin,
     ProducerDescription, ReadOptions, ReadOutcome, TimestampedOffset, WaitFor,
 };
-pub use options::{Backend, CleanupPolicy, Durability, EngineOptions, LogConfig, LogName, TimestampType};
+pub use options::{
+    Backend, CleanupPolicy, Durability, EngineOptions, LogConfig, LogName, TimestampType,
+};
 pub use types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};

@@ -111,7 +111,11 @@ pub struct ReadOptions {
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { max_bytes: 1 << 20, min_one_batch: true, isolation: Isolation::ReadUncommitted }
+        Self {
+            max_bytes: 1 << 20,
+            min_one_batch: true,
+            isolation: Isolation::ReadUncommitted,
+        }
     }
 }
 
