@@ -70,7 +70,10 @@ impl DirEntry {
     /// An entry called `name`.
     #[must_use]
     pub fn new(name: impl Into<String>, is_dir: bool) -> Self {
-        Self { name: name.into(), is_dir }
+        Self {
+            name: name.into(),
+            is_dir,
+        }
     }
 }
 
@@ -97,7 +100,12 @@ impl WriteOp {
     /// A write of `buffers` at `position`.
     #[must_use]
     pub fn new(file: Arc<dyn File>, position: u64, buffers: Vec<Bytes>, durable: bool) -> Self {
-        Self { file, position, buffers, durable }
+        Self {
+            file,
+            position,
+            buffers,
+            durable,
+        }
     }
 
     /// Total bytes of the buffers.
@@ -135,7 +143,10 @@ impl StorageInfo {
     /// Describes a backend.
     #[must_use]
     pub fn new(backend: &'static str, reason: impl Into<String>) -> Self {
-        Self { backend, reason: reason.into() }
+        Self {
+            backend,
+            reason: reason.into(),
+        }
     }
 }
 
