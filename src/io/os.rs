@@ -68,12 +68,13 @@ pub fn open_storage(backend: Backend, probe_dir: &Path) -> Result<Arc<dyn Storag
     ))))
 }
 
-#[cfg(any())]
+#[cfg(all(feature = "uring", target_os = "linux"))]
 fn open_uring(backend: Backend, probe_dir: &Path) -> std::result::Result<Arc<dyn Storage>, String> {
     let storage = super::uring::UringStorage::probe(backend, probe_dir)?;
     Ok(Arc::new(storage))
 }
 
+#[cfg(not(all(feature = "uring", target_os = "linux")))]
 fn open_uring(_: Backend, _: &Path) -> std::result::Result<Arc<dyn Storage>, String> {
     Err("this build has no io_uring (Linux with the feature `uring`)".to_owned())
 }
