@@ -7,7 +7,11 @@
 //! 3 1042
 //! ```
 
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
+)]
+#![cfg_attr(not(test), expect(dead_code, reason = "used by the log core"))]
 
 use crate::checkpoint::{TextDamage, checkpoint_lines, encode_checkpoint};
 use crate::types::{LeaderEpoch, Offset};

@@ -7,8 +7,6 @@
 //! orders 1 17
 //! ```
 
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-
 use super::{TextDamage, checkpoint_lines, encode_checkpoint};
 use crate::options::LogName;
 use crate::types::Offset;

@@ -1,8 +1,6 @@
 //! Java's properties text, as far as `meta.properties` needs it: keys and values, comments,
 //! continued lines and escapes. Bytes are Latin-1; anything beyond is escaped.
 
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-
 use super::TextDamage;
 use std::collections::BTreeMap;
 use std::iter::Peekable;

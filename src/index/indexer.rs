@@ -10,8 +10,6 @@
 //! batches from [`SegmentIndexer::resume_position`] leads to the state of an indexer that never
 //! stopped.
 
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-
 use super::time::NO_TIMESTAMP;
 use super::{OffsetIndex, TimeIndex};
 use crate::types::Offset;
@@ -93,7 +91,8 @@ impl SegmentIndexer {
     pub(crate) fn truncate_to(&mut self, offset: Offset) {
         self.offsets.truncate_to(offset);
         // A time entry may lie before `offset` and yet have come with an offset entry behind it.
-        let covered = self.offsets.last().map_or(self.offsets.base(), |(last, _)| last.next());
+        let base = self.offsets.base();
+        let covered = self.offsets.last().map_or(base, |(last, _)| last.next());
         self.times.truncate_to(covered);
         self.restart();
     }
@@ -128,9 +127,7 @@ impl SegmentIndexer {
     /// The state right after the last offset entry was added.
     fn restart(&mut self) {
         self.bytes_since_entry = 0;
-        (self.max_timestamp, self.max_timestamp_offset) = self
-            .times
-            .last()
-            .unwrap_or((NO_TIMESTAMP, self.offsets.base()));
+        let none = (NO_TIMESTAMP, self.offsets.base());
+        (self.max_timestamp, self.max_timestamp_offset) = self.times.last().unwrap_or(none);
     }
 }

@@ -6,8 +6,6 @@
 //! a level to the end of its block, up when the block has nothing, and down where a minimum promises
 //! a find. The levels together take 1/63 of the values' size.
 
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-
 /// Values under one minimum.
 const FANOUT: usize = 64;
 

@@ -6,8 +6,6 @@
 //! relative offset: int32 | position: int32          8 bytes, big-endian, strictly increasing offsets
 //! ```
 
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-
 use super::{IndexDamage, POSITIVE_MAX, absolute, positive, relative};
 use crate::types::Offset;
 

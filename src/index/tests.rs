@@ -16,6 +16,10 @@ impl Numbers {
             .wrapping_add(1);
         (self.0 >> 33) % bound
     }
+
+    fn index(&mut self, bound: usize) -> usize {
+        usize::try_from(self.below(u64::try_from(bound).unwrap())).unwrap()
+    }
 }
 
 fn aborted(producer: i64, first: i64, last: i64, stable: i64) -> AbortedEntry {
@@ -138,10 +142,9 @@ fn an_aborted_transaction_takes_34_bytes() {
     bytes.extend([1000_i64, 5, 7, 8].into_iter().flat_map(i64::to_be_bytes));
     assert_eq!(index.encode(), bytes);
     assert_eq!(bytes[..10], *b"\x00\x00\x00\x00\x00\x00\x00\x00\x03\xe8");
-    assert_eq!(
-        AbortedIndex::decode(Offset::ZERO, &bytes),
-        Ok(index.clone())
-    );
+    let decoded = AbortedIndex::decode(Offset::ZERO, &bytes).unwrap();
+    assert_eq!(decoded, index);
+    assert_eq!(decoded.entries(), [aborted(1000, 5, 7, 8)]);
     assert_eq!(
         AbortedIndex::decode(Offset::ZERO, &[]),
         Ok(AbortedIndex::new(Offset::ZERO))
@@ -206,7 +209,7 @@ fn random_history(numbers: &mut Numbers, entries: usize) -> Vec<AbortedEntry> {
             let at = if old {
                 0
             } else {
-                open.len() - 1 - numbers.below(open.len().min(4) as u64) as usize
+                open.len() - 1 - numbers.index(open.len().min(4))
             };
             let (first, producer) = open.remove(at);
             let stable = open
@@ -298,7 +301,7 @@ fn batches(base: i64, count: u64) -> Vec<(u32, u32, Offset, i64)> {
                 position,
                 size,
                 Offset::new(last),
-                numbers.below(500).cast_signed() + position as i64 / 100,
+                numbers.below(500).cast_signed() + i64::from(position) / 100,
             );
             position += size;
             next = last + 1;

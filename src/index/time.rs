@@ -8,8 +8,6 @@
 //!
 //! The offset is the last one of the batch that carries the timestamp.
 
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-
 use super::{IndexDamage, absolute, positive, relative};
 use crate::types::Offset;
 

@@ -9,8 +9,6 @@
 //! order, and one old open transaction can hold the last stable offset down over a million entries;
 //! so both are searched through their [`Minima`], and a read costs what it finds.
 
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-
 use super::IndexDamage;
 use super::minima::Minima;
 use crate::log::AbortedTxn;

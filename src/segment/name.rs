@@ -4,7 +4,11 @@
 //! A suffix after the extension marks a file that is on its way in or out (D-5, D-6). Nothing here
 //! touches the disk.
 
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
+)]
+#![cfg_attr(not(test), expect(dead_code, reason = "used by the log core"))]
 
 use crate::options::LogName;
 use crate::types::Offset;
