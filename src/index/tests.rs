@@ -476,3 +476,51 @@ fn damage_reads_as_a_sentence() {
         "entry 3 has version 1, newer than is known"
     );
 }
+
+// Whatever is accepted means what was written, and nothing makes a decoder panic.
+#[test]
+fn a_damaged_file_is_refused_or_read_as_it_stands() {
+    let mut indexer = SegmentIndexer::new(Offset::new(1000), 4096);
+    observe_all(&mut indexer, &batches(1000, 100));
+    let files = [
+        indexer.offsets().encode(),
+        indexer.times().encode(),
+        four_aborted().encode(),
+    ];
+    let trimmed = |bytes: &[u8], entry: usize| {
+        let used = bytes.chunks(entry).rposition(|e| e.iter().any(|b| *b != 0));
+        bytes[..used.map_or(0, |last| (last + 1) * entry)].to_vec()
+    };
+    let mut numbers = Numbers(11);
+    let mut accepted = [0; 3];
+    for round in 0..3000 {
+        let mut damaged = files.clone();
+        for bytes in &mut damaged {
+            for _ in 0..round % 4 {
+                let at = numbers.index(bytes.len());
+                bytes[at] ^= 1 << numbers.below(8);
+            }
+            if round % 5 == 0 {
+                bytes.resize(numbers.index(2 * bytes.len()), 0);
+            }
+        }
+        let [offsets, times, txns] = damaged;
+        let base = Offset::new(1000);
+        if let Ok(index) = OffsetIndex::decode(base, &offsets, 1 << 20) {
+            assert_eq!(index.encode(), trimmed(&offsets, 8));
+            accepted[0] += 1;
+        }
+        if let Ok(index) = TimeIndex::decode(base, &times, Offset::new(10_000)) {
+            assert_eq!(index.encode(), trimmed(&times, 12));
+            accepted[1] += 1;
+        }
+        if let Ok(index) = AbortedIndex::decode(Offset::ZERO, &txns) {
+            assert_eq!(index.encode(), txns);
+            accepted[2] += 1;
+        }
+    }
+    assert!(
+        accepted.iter().all(|count| (600..2900).contains(count)),
+        "{accepted:?}"
+    );
+}
