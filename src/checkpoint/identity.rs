@@ -1,7 +1,5 @@
 //! Who a log and a data directory are: `partition.metadata` and `meta.properties`.
 
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-
 use super::{TextDamage, VERSION, base64, check_version, properties, utf8};
 use std::collections::BTreeMap;
 
@@ -15,7 +13,11 @@ pub(crate) struct PartitionMetadata {
 impl PartitionMetadata {
     /// The whole file: two lines, the last one without its end, as Kafka writes them.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        format!("version: {VERSION}\ntopic_id: {}", base64::encode(self.topic_id)).into_bytes()
+        format!(
+            "version: {VERSION}\ntopic_id: {}",
+            base64::encode(self.topic_id)
+        )
+        .into_bytes()
     }
 
     /// Reads a file.
@@ -28,7 +30,7 @@ impl PartitionMetadata {
             .and_then(|line| value_of(line, "topic_id"))
             .and_then(base64::decode)
             .filter(|id| *id != [0; 16])
-            .ok_or(TextDamage::malformed(2, "topic_id: and 22 characters"))?;
+            .ok_or_else(|| TextDamage::malformed(2, "topic_id: and 22 characters"))?;
         match lines.next() {
             None => Ok(Self { topic_id }),
             Some(_) => Err(TextDamage::malformed(3, "the end of the file")),
@@ -77,13 +79,14 @@ impl MetaProperties {
         let pairs = properties::decode(bytes)?;
         let property = |key: &str| pairs.get(key).map(|p| (p.line, p.value.trim()));
         let missing = |expected| TextDamage::malformed(1, expected);
-        let (line, version) = property("version").ok_or(missing("a file with version="))?;
+        let (line, version) = property("version").ok_or_else(|| missing("a file with version="))?;
         let version = check_version(line, version, Self::VERSION)?;
 
         let node_key = if version == 0 { "broker.id" } else { "node.id" };
-        let (line, node) = property(node_key).ok_or(missing("a file that names its node"))?;
+        let (line, node) =
+            property(node_key).ok_or_else(|| missing("a file that names its node"))?;
         let node_id = node.parse().ok().filter(|id| *id >= 0);
-        let node_id = node_id.ok_or(TextDamage::malformed(line, "the number of a node"))?;
+        let node_id = node_id.ok_or_else(|| TextDamage::malformed(line, "the number of a node"))?;
 
         let cluster_id = property("cluster.id").map(|(_, id)| id.to_owned());
         if version > 0 && cluster_id.is_none() {
@@ -91,9 +94,14 @@ impl MetaProperties {
         }
         let directory_id = property("directory.id")
             .map(|(line, id)| {
-                base64::decode(id).ok_or(TextDamage::malformed(line, "an id of 22 characters"))
+                base64::decode(id)
+                    .ok_or_else(|| TextDamage::malformed(line, "an id of 22 characters"))
             })
             .transpose()?;
-        Ok(Self { cluster_id, node_id, directory_id })
+        Ok(Self {
+            cluster_id,
+            node_id,
+            directory_id,
+        })
     }
 }

@@ -7,8 +7,6 @@
 //! orders 1 17
 //! ```
 
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-
 use super::{TextDamage, checkpoint_lines, encode_checkpoint};
 use crate::options::LogName;
 use crate::types::Offset;
@@ -38,7 +36,10 @@ impl OffsetCheckpoint {
             let (log, offset) = parse_entry(line)
                 .ok_or_else(|| TextDamage::malformed(number, "topic, partition and offset"))?;
             if offsets.insert(log, offset).is_some() {
-                return Err(TextDamage::malformed(number, "a log that was not named before"));
+                return Err(TextDamage::malformed(
+                    number,
+                    "a log that was not named before",
+                ));
             }
         }
         Ok(Self { offsets })

