@@ -62,12 +62,18 @@ impl fmt::Display for IndexDamage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Length { found, entry } => {
-                write!(f, "{found} bytes are not a whole number of {entry}-byte entries")
+                write!(
+                    f,
+                    "{found} bytes are not a whole number of {entry}-byte entries"
+                )
             }
             Self::Order { entry } => write!(f, "entry {entry} does not follow the one before it"),
             Self::OutOfSegment { entry } => write!(f, "entry {entry} points outside its segment"),
             Self::NewerVersion { entry, version } => {
-                write!(f, "entry {entry} has version {version}, newer than is known")
+                write!(
+                    f,
+                    "entry {entry} has version {version}, newer than is known"
+                )
             }
         }
     }

@@ -4,7 +4,10 @@
 //! A suffix after the extension marks a file that is on its way in or out (D-5, D-6). Nothing here
 //! touches the disk.
 
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
+)]
 #![cfg_attr(not(test), expect(dead_code, reason = "used by the log core"))]
 
 use crate::options::LogName;
@@ -113,8 +116,9 @@ pub(crate) fn parse_file_name(name: &str) -> Option<(Offset, FileKind, Suffix)> 
         return None;
     }
     let base = Offset::new(stem.parse().ok()?);
-    let (kind, tail) =
-        FileKind::ALL.into_iter().find_map(|k| Some((k, rest.strip_prefix(k.extension())?)))?;
+    let (kind, tail) = FileKind::ALL
+        .into_iter()
+        .find_map(|k| Some((k, rest.strip_prefix(k.extension())?)))?;
     let suffix = Suffix::ALL.into_iter().find(|s| s.text() == tail)?;
     Some((base, kind, suffix))
 }
@@ -136,7 +140,9 @@ pub(crate) fn delete_dir_name(log: &LogName, uuid: [u8; 16]) -> String {
 
 /// Whether a directory waits for its removal.
 pub(crate) fn is_delete_dir(name: &str) -> bool {
-    let Some((log, unique)) = name.strip_suffix(DELETE_MARK).and_then(|rest| rest.rsplit_once('.'))
+    let Some((log, unique)) = name
+        .strip_suffix(DELETE_MARK)
+        .and_then(|rest| rest.rsplit_once('.'))
     else {
         return false;
     };
@@ -156,7 +162,10 @@ mod tests {
             for kind in FileKind::ALL {
                 for suffix in Suffix::ALL {
                     let name = segment_file_with(Offset::new(offset), kind, suffix);
-                    assert_eq!(parse_file_name(&name), Some((Offset::new(offset), kind, suffix)));
+                    assert_eq!(
+                        parse_file_name(&name),
+                        Some((Offset::new(offset), kind, suffix))
+                    );
                 }
             }
         }
