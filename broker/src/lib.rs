@@ -9,19 +9,21 @@
 //! | `server`, `connection` | sockets, frames, the order of answers, memory in flight |
 //! | `protocol` | the wire format of every message served |
 //! | `handler` | one file per family of requests: from decoded request to response |
-//! | `topics`, `producer_ids` | what the broker remembers, in its own log |
+//! | `topics`, `producer_ids`, `metadata` | what the broker remembers, in a log of the engine |
 //! | `group` | consumer groups and their offsets |
 //! | `config` | Kafka's property names, typed |
 
 #![forbid(unsafe_code)]
 
+mod blocking;
+mod clock;
 mod config;
 mod connection;
 mod fetch_session;
-mod group;
 mod handler;
+mod metadata;
 mod producer_ids;
-mod protocol;
+pub mod protocol;
 mod server;
 mod topics;
 

@@ -86,7 +86,7 @@ impl Broker {
         loop {
             let pass = self.read_all(wanted, bounds).await;
             let enough = pass.failed || pass.bytes >= bounds.min_bytes;
-            if enough || pass.waits.is_empty() && wanted.is_empty() {
+            if enough || wanted.is_empty() {
                 return pass.answers;
             }
             if timeout_at(bounds.deadline, any(pass.waits)).await.is_err() {
