@@ -75,6 +75,11 @@ pub(crate) async fn serve(
     let (_reading, _writing) = tokio::join!(reading, writing);
 }
 
+/// Resolves when the server is told to stop, or is dropped.
+pub(crate) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    drop(shutdown.wait_for(|stop| *stop).await);
+}
+
 /// A reply and the slots it occupies until it is written.
 struct Queued {
     reply: Reply,
@@ -92,14 +97,14 @@ async fn read_requests(
     loop {
         let frame = tokio::select! {
             biased;
-            _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
+            () = stopped(&mut shutdown) => return Ok(()),
             frame = frames.next() => frame?,
         };
         let Some(frame) = frame else { return Ok(()) };
         let verdict = tokio::select! {
             biased;
             verdict = broker.handle(&client, frame.bytes) => verdict,
-            _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
+            () = stopped(&mut shutdown) => return Ok(()),
             () = queue.closed() => return Ok(()),
         };
         let reply = match verdict {

@@ -167,14 +167,14 @@ struct Accepting {
 }
 
 impl Accepting {
-    async fn run(mut self) {
+    async fn run(self) {
+        let mut stopped = self.stopped.clone();
         let mut tasks = JoinSet::new();
         let mut ticks = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 biased;
-                // An error means the server was dropped, which also ends this.
-                _ = self.stopped.wait_for(|stop| *stop) => break,
+                () = connection::stopped(&mut stopped) => break,
                 _ = ticks.tick() => self.broker.tick(),
                 _ = tasks.join_next(), if !tasks.is_empty() => {}
                 accepted = self.listener.accept() => match accepted {

@@ -11,7 +11,7 @@ mod suggest;
 mod topic;
 
 pub use broker::Settings;
-pub(crate) use broker::KEYS;
+pub(crate) use broker::{KEYS, Key};
 pub(crate) use topic::{Overrides, TOPIC_KEYS, TopicKey, check_overrides, log_config};
 
 use std::collections::BTreeSet;
