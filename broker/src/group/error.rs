@@ -26,8 +26,8 @@ pub enum GroupError {
     InvalidSessionTimeout,
     /// A rebalance is under way; the member rejoins.
     RebalanceInProgress,
-    /// The version of the request cannot say what it would need to.
-    UnsupportedVersion,
+    /// The commit does not fit into a record batch.
+    InvalidCommitOffsetSize,
     /// The request contradicts itself.
     InvalidRequest,
     /// The group has members (or is of another type) and cannot be deleted.
@@ -63,7 +63,7 @@ impl GroupError {
             Self::UnknownMember => 25,
             Self::InvalidSessionTimeout => 26,
             Self::RebalanceInProgress => 27,
-            Self::UnsupportedVersion => 35,
+            Self::InvalidCommitOffsetSize => 28,
             Self::InvalidRequest => 42,
             Self::NonEmptyGroup => 68,
             Self::GroupIdNotFound => 69,

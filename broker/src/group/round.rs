@@ -288,11 +288,12 @@ impl Group {
         }
     }
 
-    /// Marks an idle group as being deleted; false if it has members or is not idle.
+    /// Marks an empty group as being deleted; false if it has members.
     pub fn kill(&mut self, now: Now) -> bool {
-        if !self.is_idle() {
+        if self.state != State::Empty {
             return false;
         }
+        self.pending.clear();
         self.enter(State::Dead, now);
         true
     }
