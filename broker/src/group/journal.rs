@@ -51,20 +51,20 @@ pub(super) trait Journal: Send + Sync + fmt::Debug + 'static {
     fn append(&self, partition: i32, now_ms: i64, entries: &[Entry]) -> oncelog::Result<Written>;
 
     /// Reads `partition` from its start to its end. Blocks.
-    fn replay(
-        &self,
-        partition: i32,
-        visit: &mut dyn FnMut(Replayed<'_>),
-    ) -> oncelog::Result<()>;
+    fn replay(&self, partition: i32, visit: &mut dyn FnMut(Replayed<'_>)) -> oncelog::Result<()>;
 }
 
 /// Which partition keeps a group (G-3): Java's string hash, made positive by its true absolute
 /// value; the one value that has none counts as 0.
 pub(super) fn partition_of(group_id: &str, partitions: i32) -> i32 {
     let hash = group_id.encode_utf16().fold(0_i32, |hash, unit| {
-        hash.wrapping_mul(31).wrapping_add(i32::from(unit.cast_signed()) & 0xffff)
+        hash.wrapping_mul(31)
+            .wrapping_add(i32::from(unit.cast_signed()) & 0xffff)
     });
-    hash.checked_abs().unwrap_or(0).checked_rem(partitions.max(1)).unwrap_or(0)
+    hash.checked_abs()
+        .unwrap_or(0)
+        .checked_rem(partitions.max(1))
+        .unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -180,6 +180,14 @@ impl Offsets {
         }
     }
 
+    /// Whether a partition has, or may get, an offset.
+    #[must_use]
+    pub fn holds(&self, topic: &str, partition: i32) -> bool {
+        self.topics
+            .get(topic)
+            .is_some_and(|topic| topic.contains_key(&partition))
+    }
+
     /// Every partition with a committed offset, by topic.
     pub fn committed_partitions(&self) -> impl Iterator<Item = (&Arc<str>, Vec<i32>)> {
         let topics = self.topics.iter().map(|(topic, partitions)| {
