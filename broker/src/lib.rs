@@ -20,6 +20,7 @@ mod clock;
 mod config;
 mod connection;
 mod fetch_session;
+pub mod group;
 mod handler;
 mod metadata;
 mod producer_ids;

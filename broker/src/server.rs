@@ -93,8 +93,6 @@ pub struct Server {
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// The request budget when the configuration leaves it open.
 const BUDGET_BYTES_DEFAULT: i64 = 256 << 20;
-/// How often the coordinators look for expired sessions and offsets.
-const TICK: Duration = Duration::from_secs(1);
 
 impl Server {
     /// Opens the engine and the listener; clients can connect when this returns.
@@ -170,12 +168,10 @@ impl Accepting {
     async fn run(self) {
         let mut stopped = self.stopped.clone();
         let mut tasks = JoinSet::new();
-        let mut ticks = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 biased;
                 () = connection::stopped(&mut stopped) => break,
-                _ = ticks.tick() => self.broker.tick(),
                 _ = tasks.join_next(), if !tasks.is_empty() => {}
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, peer)) => self.admit(stream, peer, &mut tasks),

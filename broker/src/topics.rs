@@ -72,8 +72,8 @@ pub(crate) enum Refusal {
     InvalidName(String),
     /// The name is the broker's own (42).
     Reserved,
-    /// Not a number of partitions (37).
-    Partitions(i32),
+    /// No partitions (37).
+    Partitions,
     /// More partitions than a topic may have (44).
     TooManyPartitions(i32),
     /// A configuration key or value (40).
@@ -200,7 +200,7 @@ impl Registry {
             return Err(Refusal::InvalidName(why));
         }
         if new.partitions < 1 {
-            return Err(Refusal::Partitions(new.partitions));
+            return Err(Refusal::Partitions);
         }
         if new.partitions > PARTITIONS_MAX {
             return Err(Refusal::TooManyPartitions(new.partitions));

@@ -29,6 +29,8 @@ pub(super) const SERVED: &[(i16, i16)] = &[
     (22, 5),  // InitProducerId
     (23, 4),  // OffsetForLeaderEpoch
     (32, 4),  // DescribeConfigs
+    (42, 2),  // DeleteGroups
+    (47, 0),  // OffsetDelete
     (60, 2),  // DescribeCluster
 ];
 

@@ -8,6 +8,7 @@ mod cluster;
 mod code;
 mod configs;
 mod fetch;
+mod groups;
 mod identity;
 mod metadata;
 mod offsets;
@@ -19,14 +20,17 @@ pub(crate) use code::Code;
 
 use crate::config::Config;
 use crate::fetch_session::FetchSessions;
+use crate::group;
 use crate::producer_ids::ProducerIds;
 use crate::protocol::{Reader, Request, RequestHeader, Response, Uuid};
 use crate::topics::Registry;
 use bytes::Bytes;
+use groups::{GroupHost, group_config};
 use oncelog::{Engine, LeaderEpoch, Log};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// The peer of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +74,7 @@ pub(crate) struct Broker {
     topics: Registry,
     producer_ids: ProducerIds,
     sessions: FetchSessions,
+    groups: group::Coordinator,
 }
 
 /// A request's version and number, needed to write its answer.
@@ -97,7 +102,9 @@ impl Broker {
         let (topics, metadata, next_producer_id) = Registry::open(&engine, settings)?;
         let slots = settings.max_incremental_fetch_session_cache_slots;
         let cluster_id = Uuid(metadata.cluster_id()).to_string();
+        let host = Arc::new(GroupHost { topics: topics.clone() });
         Ok(Self {
+            groups: group::Coordinator::open(group_config(settings), &engine, host)?,
             address,
             cluster_id,
             producer_ids: ProducerIds::new(metadata, settings.node_id, next_producer_id),
@@ -106,9 +113,6 @@ impl Broker {
             config,
         })
     }
-
-    /// What is done about time passing.
-    pub(crate) fn tick(&self) {}
 
     /// Serves one frame.
     pub(crate) async fn handle(&self, client: &Client, frame: Bytes) -> Verdict {
@@ -155,20 +159,8 @@ impl Broker {
             Request::FindCoordinator(r) => call.answer(self.find_coordinator(version, r)),
             Request::DescribeConfigs(r) => call.answer(self.describe_configs(r)),
             Request::DescribeCluster(r) => call.answer(self.describe_cluster(&r)),
-            other => self.dispatch_group(client, header, call, other).await,
+            other => self.dispatch_group(client.peer.ip(), header, call, other).await,
         }
-    }
-
-    /// The requests of the group coordinator.
-    async fn dispatch_group(
-        &self,
-        client: &Client,
-        header: &RequestHeader,
-        call: Call,
-        request: Request,
-    ) -> Verdict {
-        let _ = (client, header, call, request);
-        Verdict::Close
     }
 }
 

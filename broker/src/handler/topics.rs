@@ -9,8 +9,9 @@ use crate::protocol::delete_topics::{DeletableTopicResult, DeleteTopicState};
 use crate::protocol::{
     CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse, Str, Uuid,
 };
-use crate::topics::{NewTopic, PARTITIONS_MAX, Refusal};
+use crate::topics::{NewTopic, PARTITIONS_MAX, Refusal, Topic};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// A code and the sentence that goes with it.
 type Denial = (Code, String);
@@ -172,14 +173,20 @@ impl Broker {
             Ok(topic) => {
                 result.name = Some(Str::from(&*topic.name));
                 result.topic_id = Uuid(topic.id);
-                match self.topics.delete(topic).await {
-                    Ok(()) => Code::None,
-                    Err(error) => Code::from(&error),
-                }
+                self.delete_with_offsets(topic).await.err().unwrap_or(Code::None)
             }
         };
         result.error_code = code.get();
         result
+    }
+
+    /// Deletes a topic and then what groups have committed for it (G-34). Offsets that cannot be
+    /// removed now expire with their group.
+    async fn delete_with_offsets(&self, topic: Arc<Topic>) -> Result<(), Code> {
+        let name = Arc::clone(&topic.name);
+        self.topics.delete(topic).await.map_err(|e| Code::from(&e))?;
+        drop(self.groups.forget_topic(&name).await);
+        Ok(())
     }
 }
 
@@ -203,7 +210,7 @@ fn denial(refusal: Refusal) -> Denial {
         Refusal::Reserved => {
             (Code::InvalidRequest, "Creation of internal topic is prohibited.".into())
         }
-        Refusal::Partitions(_) => (
+        Refusal::Partitions => (
             Code::InvalidPartitions,
             "Number of partitions was set to an invalid non-positive value.".into(),
         ),
