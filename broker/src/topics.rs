@@ -330,7 +330,7 @@ impl Shared {
     /// Brings the metadata log's topics and the engine's logs together.
     fn reconcile(&self, history: History) -> Result<()> {
         let mut logs: HashMap<(String, TopicId), Vec<i32>> = HashMap::new();
-        for (name, id) in self.engine.logs() {
+        for (name, id) in self.engine.logs()? {
             if name.topic() != METADATA_TOPIC {
                 logs.entry((name.topic().to_owned(), id)).or_default().push(name.partition());
             }

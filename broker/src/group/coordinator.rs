@@ -111,6 +111,19 @@ enum Answer {
 }
 
 impl Coordinator {
+    /// The coordinator over the engine's `__consumer_offsets`. Blocks, within a tokio runtime.
+    ///
+    /// # Errors
+    /// Those of reading what is stored.
+    pub fn open(
+        config: Config,
+        engine: &oncelog::Engine,
+        host: Arc<dyn Host>,
+    ) -> oncelog::Result<Self> {
+        let journal = super::store::EngineJournal::new(engine.clone(), host.random_id().0)?;
+        Self::open_on(config, Arc::new(journal), host)
+    }
+
     pub(super) fn open_on(
         config: Config,
         journal: Arc<dyn Journal>,

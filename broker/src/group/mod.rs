@@ -31,7 +31,7 @@ mod offsets;
 mod records;
 mod round;
 mod state;
-//mod store;
+mod store;
 mod subscription;
 mod sync;
 #[cfg(test)]

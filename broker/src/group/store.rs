@@ -28,10 +28,10 @@ pub(super) struct EngineJournal {
 
 impl EngineJournal {
     /// The log in `engine`; a topic that does not exist yet will get `fresh_id`.
-    pub(super) fn new(engine: Engine, fresh_id: [u8; 16]) -> Self {
-        let mut existing = engine.logs().into_iter().filter(|(name, _)| name.topic() == TOPIC);
+    pub(super) fn new(engine: Engine, fresh_id: [u8; 16]) -> Result<Self> {
+        let mut existing = engine.logs()?.into_iter().filter(|(name, _)| name.topic() == TOPIC);
         let topic_id = existing.next().map_or(fresh_id, |(_, id)| id);
-        Self { engine, topic_id, logs: Mutex::default() }
+        Ok(Self { engine, topic_id, logs: Mutex::default() })
     }
 
     fn log(&self, partition: i32) -> Result<Log> {

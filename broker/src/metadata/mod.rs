@@ -37,7 +37,7 @@ impl MetadataLog {
     /// Opens the log, creating it in a fresh directory, and returns everything in it.
     pub(crate) fn open(engine: &Engine) -> Result<(Self, Vec<MetadataRecord>)> {
         let name = LogName::new(METADATA_TOPIC, 0)?;
-        let existing = engine.logs().into_iter().find(|(log, _)| *log == name);
+        let existing = engine.logs()?.into_iter().find(|(log, _)| *log == name);
         let (log, cluster_id) = match existing {
             Some((_, id)) => (engine.log(&name)?, id),
             None => {
