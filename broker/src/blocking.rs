@@ -16,8 +16,6 @@ where
 fn joined<T>(outcome: std::result::Result<Result<T>, JoinError>) -> Result<T> {
     match outcome {
         Ok(result) => result,
-        Err(error) => {
-            Err(Error::with_source(ErrorKind::Closed, "the work was cut short", error))
-        }
+        Err(error) => Err(Error::with_source(ErrorKind::Closed, "the work was cut short", error)),
     }
 }

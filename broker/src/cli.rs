@@ -129,9 +129,8 @@ struct Signals {
 
 impl Signals {
     fn new() -> Result<Self, Failure> {
-        let install = |kind| {
-            signal(kind).map_err(|e| Failure::Serve(format!("cannot handle signals: {e}")))
-        };
+        let install =
+            |kind| signal(kind).map_err(|e| Failure::Serve(format!("cannot handle signals: {e}")));
         Ok(Self {
             terminate: install(SignalKind::terminate())?,
             interrupt: install(SignalKind::interrupt())?,
@@ -156,7 +155,10 @@ fn configuration(arguments: &ServeArguments) -> Result<Config, Failure> {
         .map_err(|sentence| Failure::Usage(in_file(sentence)))
 }
 
-#[expect(clippy::disallowed_methods, reason = "read once, before there is an engine to read through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "read once, before there is an engine to read through"
+)]
 fn read_config(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path)
         .map_err(|e| Failure::Usage(format!("cannot read {}: {e}", path.display())))
@@ -169,7 +171,8 @@ struct EphemeralDir {
 
 impl EphemeralDir {
     fn new() -> Self {
-        let name = format!("oncelog-{}-{:016x}", std::process::id(), RandomState::new().hash_one(0));
+        let name =
+            format!("oncelog-{}-{:016x}", std::process::id(), RandomState::new().hash_one(0));
         Self { path: std::env::temp_dir().join(name) }
     }
 }

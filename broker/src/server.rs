@@ -31,11 +31,7 @@ impl ServeOptions {
     /// Serves `data_dir` on a free port of the loopback interface, with default settings.
     #[must_use]
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self {
-            data_dir: data_dir.into(),
-            listen: "127.0.0.1:0".into(),
-            config: Config::default(),
-        }
+        Self { data_dir: data_dir.into(), listen: "127.0.0.1:0".into(), config: Config::default() }
     }
 }
 
@@ -216,7 +212,8 @@ fn advertised(config: &Config, bound: SocketAddr) -> Address {
     if let Some(Ok((host, port))) = configured {
         return Address { host, port: if port == 0 { bound.port() } else { port } };
     }
-    let host = if bound.ip().is_unspecified() { "127.0.0.1".into() } else { bound.ip().to_string() };
+    let host =
+        if bound.ip().is_unspecified() { "127.0.0.1".into() } else { bound.ip().to_string() };
     Address { host, port: bound.port() }
 }
 

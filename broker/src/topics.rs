@@ -9,8 +9,8 @@
 //! Lock order: `changes` → `map`. `changes` is held across the disk, `map` never.
 
 use crate::blocking::blocking;
-use crate::config::{Overrides, Settings, check_overrides, log_config};
 use crate::clock;
+use crate::config::{Overrides, Settings, check_overrides, log_config};
 use crate::metadata::record::{MetadataRecord, TopicId};
 use crate::metadata::{METADATA_TOPIC, MetadataLog};
 use oncelog::{Engine, Error, ErrorKind, Log, LogConfig, LogName, Result};
@@ -217,7 +217,8 @@ impl Registry {
         match creating.await {
             Ok(outcome) => outcome,
             Err(error) => {
-                Err(Error::with_source(ErrorKind::Closed, "the creation was cut short", error).into())
+                Err(Error::with_source(ErrorKind::Closed, "the creation was cut short", error)
+                    .into())
             }
         }
     }
@@ -254,9 +255,8 @@ impl Shared {
         partitions: i32,
         overrides: &Overrides,
     ) -> Result<Topic> {
-        let partition = |index| {
-            Ok(Partition { name: LogName::new(name, index)?, log: OnceLock::new() })
-        };
+        let partition =
+            |index| Ok(Partition { name: LogName::new(name, index)?, log: OnceLock::new() });
         Ok(Topic {
             name: name.into(),
             id,
@@ -269,8 +269,7 @@ impl Shared {
 
     fn create_logs(&self, topic: &Topic) -> Result<()> {
         for partition in &topic.partitions {
-            let create =
-                || self.engine.create_log(&partition.name, topic.id, topic.config.clone());
+            let create = || self.engine.create_log(&partition.name, topic.id, topic.config.clone());
             let log = match create() {
                 // Left over by a creation or deletion that failed half way.
                 Err(error) if *error.kind() == ErrorKind::AlreadyExists => {

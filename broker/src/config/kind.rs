@@ -81,7 +81,10 @@ mod tests {
     #[test]
     fn a_refusal_says_what_is_accepted() {
         assert_eq!(Kind::Int(1, 9).check("10").unwrap_err(), "a whole number from 1 to 9");
-        assert_eq!(Kind::Long(-1, i64::MAX).check("x").unwrap_err(), "a whole number of at least -1");
+        assert_eq!(
+            Kind::Long(-1, i64::MAX).check("x").unwrap_err(),
+            "a whole number of at least -1"
+        );
         assert_eq!(Kind::Bool.check("yes").unwrap_err(), "true or false");
         assert!(Kind::OneOf(&["a", "b"]).check("b").is_ok());
         assert!(Kind::List(&["delete", "compact"]).check("compact, delete").is_ok());

@@ -79,8 +79,9 @@ fn unescape(text: &str) -> Result<String, String> {
 fn unicode(chars: &mut std::str::Chars<'_>) -> Result<char, String> {
     let digits: String = chars.take(4).collect();
     let code = (digits.len() == 4).then(|| u32::from_str_radix(&digits, 16).ok()).flatten();
-    code.and_then(char::from_u32)
-        .ok_or_else(|| format!("\\u{digits} is not an escaped character; four hex digits follow \\u"))
+    code.and_then(char::from_u32).ok_or_else(|| {
+        format!("\\u{digits} is not an escaped character; four hex digits follow \\u")
+    })
 }
 
 #[cfg(test)]
@@ -93,7 +94,8 @@ mod tests {
 
     #[test]
     fn the_forms_java_accepts_are_read_alike() {
-        let text = "# comment\n! comment\n\n a=1\nb : 2\nc 3\nd\ne = x\\\n    y\nf\\ g=\\u0041\\n\n";
+        let text =
+            "# comment\n! comment\n\n a=1\nb : 2\nc 3\nd\ne = x\\\n    y\nf\\ g=\\u0041\\n\n";
         let expected = [("a", "1"), ("b", "2"), ("c", "3"), ("d", ""), ("e", "xy"), ("f g", "A\n")];
         let expected: Vec<_> =
             expected.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();

@@ -100,9 +100,8 @@ pub(crate) fn check_overrides(overrides: &Overrides) -> Result<(), String> {
         let Some(key) = TopicKey::find(name) else {
             return Err(format!("Unknown topic config name: {name}"));
         };
-        let refused = |accepts| {
-            format!("Invalid value {value} for configuration {name}: it takes {accepts}")
-        };
+        let refused =
+            |accepts| format!("Invalid value {value} for configuration {name}: it takes {accepts}");
         key.kind.check(value).map_err(refused)?;
     }
     Ok(())

@@ -1,37 +1,37 @@
 //! ApiVersions, and the table of what is served.
 
+use super::Code;
 use crate::protocol::api_versions::ApiVersion;
 use crate::protocol::{ApiVersionsRequest, ApiVersionsResponse, RequestHeader, api_info};
-use super::Code;
 
 /// Every api served, with the highest version of it.
 ///
 /// Produce ends at 11, before topic ids and the implicit transactions of 12, and no feature is
 /// advertised: the older transaction protocol comes first (B-12). Lowest versions are the codec's.
 pub(super) const SERVED: &[(i16, i16)] = &[
-    (0, 11),  // Produce
-    (1, 18),  // Fetch
-    (2, 11),  // ListOffsets
-    (3, 13),  // Metadata
-    (8, 10),  // OffsetCommit
-    (9, 10),  // OffsetFetch
-    (10, 6),  // FindCoordinator
-    (11, 9),  // JoinGroup
-    (12, 4),  // Heartbeat
-    (13, 5),  // LeaveGroup
-    (14, 5),  // SyncGroup
-    (15, 6),  // DescribeGroups
-    (16, 5),  // ListGroups
-    (18, 4),  // ApiVersions
-    (19, 7),  // CreateTopics
-    (20, 6),  // DeleteTopics
-    (21, 2),  // DeleteRecords
-    (22, 5),  // InitProducerId
-    (23, 4),  // OffsetForLeaderEpoch
-    (32, 4),  // DescribeConfigs
-    (42, 2),  // DeleteGroups
-    (47, 0),  // OffsetDelete
-    (60, 2),  // DescribeCluster
+    (0, 11), // Produce
+    (1, 18), // Fetch
+    (2, 11), // ListOffsets
+    (3, 13), // Metadata
+    (8, 10), // OffsetCommit
+    (9, 10), // OffsetFetch
+    (10, 6), // FindCoordinator
+    (11, 9), // JoinGroup
+    (12, 4), // Heartbeat
+    (13, 5), // LeaveGroup
+    (14, 5), // SyncGroup
+    (15, 6), // DescribeGroups
+    (16, 5), // ListGroups
+    (18, 4), // ApiVersions
+    (19, 7), // CreateTopics
+    (20, 6), // DeleteTopics
+    (21, 2), // DeleteRecords
+    (22, 5), // InitProducerId
+    (23, 4), // OffsetForLeaderEpoch
+    (32, 4), // DescribeConfigs
+    (42, 2), // DeleteGroups
+    (47, 0), // OffsetDelete
+    (60, 2), // DescribeCluster
 ];
 
 const API_VERSIONS: i16 = 18;

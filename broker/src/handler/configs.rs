@@ -27,9 +27,9 @@ impl Broker {
         let describe = |resource: DescribeConfigsResource| {
             let mut result = self.describe_resource(&resource);
             let wanted = resource.configuration_keys;
-            result.configs.retain(|config| {
-                wanted.as_ref().is_none_or(|keys| keys.contains(&config.name))
-            });
+            result
+                .configs
+                .retain(|config| wanted.as_ref().is_none_or(|keys| keys.contains(&config.name)));
             for config in &mut result.configs {
                 if !synonyms {
                     config.synonyms.clear();
@@ -101,14 +101,15 @@ impl Broker {
         let describe = |key: &crate::config::Key| {
             let value = self.config.settings.value(key.name);
             let given = self.config.is_given(key.name);
-            let source = if given { SOURCE_BROKER } else { SOURCE_DEFAULT };
-            let text = value.clone().unwrap_or_default();
+            let own = value.as_deref().filter(|_| given);
+            let own = own.map(|value| synonym(key.name, value, SOURCE_BROKER));
+            let default = key.default.map(|value| synonym(key.name, value, SOURCE_DEFAULT));
             DescribeConfigsResourceResult {
                 name: Str::from_static(key.name),
                 value: value.map(Str::from),
                 read_only: true,
-                config_source: source,
-                synonyms: vec![synonym(key.name, &text, source)],
+                config_source: if given { SOURCE_BROKER } else { SOURCE_DEFAULT },
+                synonyms: own.into_iter().chain(default).collect(),
                 config_type: key.kind.wire_type(),
                 documentation: Some(Str::from_static(key.doc)),
                 ..DescribeConfigsResourceResult::default()
@@ -119,11 +120,7 @@ impl Broker {
 }
 
 fn synonym(name: &'static str, value: &str, source: i8) -> DescribeConfigsSynonym {
-    DescribeConfigsSynonym {
-        name: Str::from_static(name),
-        value: Some(Str::from(value)),
-        source,
-    }
+    DescribeConfigsSynonym { name: Str::from_static(name), value: Some(Str::from(value)), source }
 }
 
 fn listed(configs: Vec<DescribeConfigsResourceResult>) -> DescribeConfigsResult {

@@ -166,9 +166,7 @@ impl Broker {
 
     async fn wanted_log(&self, wanted: &Wanted) -> Result<Log, Code> {
         let topic = match &wanted.topic {
-            TopicRef::Name(name) => {
-                self.topics.find(name).ok_or(Code::UnknownTopicOrPartition)?
-            }
+            TopicRef::Name(name) => self.topics.find(name).ok_or(Code::UnknownTopicOrPartition)?,
             TopicRef::Id(id) => self.topics.find_id(*id).ok_or(Code::UnknownTopicId)?,
         };
         self.topics.log(&topic, wanted.partition).await.map_err(|e| Code::from(&e))
@@ -343,8 +341,7 @@ mod tests {
         };
         let answers = [answer("a", 1), answer("a", 0), answer("b", 0), answer("a", 2)];
         let topics = grouped(answers.into_iter());
-        let shape: Vec<_> =
-            topics.iter().map(|t| (t.topic.as_str(), t.partitions.len())).collect();
+        let shape: Vec<_> = topics.iter().map(|t| (t.topic.as_str(), t.partitions.len())).collect();
         assert_eq!(shape, [("a", 2), ("b", 1), ("a", 1)]);
     }
 }

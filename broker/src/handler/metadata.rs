@@ -10,7 +10,11 @@ use crate::topics::{NewTopic, Refusal, Topic};
 use std::sync::Arc;
 
 impl Broker {
-    pub(super) async fn metadata(&self, version: i16, request: MetadataRequest) -> MetadataResponse {
+    pub(super) async fn metadata(
+        &self,
+        version: i16,
+        request: MetadataRequest,
+    ) -> MetadataResponse {
         // Before version 4 every request creates; in version 0 an empty list means all.
         let create = version < 4 || request.allow_auto_topic_creation;
         let asked = request.topics.filter(|topics| version > 0 || !topics.is_empty());
@@ -45,9 +49,7 @@ impl Broker {
     ) -> MetadataResponseTopic {
         let by_id = version >= 12 && asked.name.is_none();
         let found = match &asked.name {
-            _ if by_id => {
-                self.topics.find_id(asked.topic_id.0).ok_or(Code::UnknownTopicId)
-            }
+            _ if by_id => self.topics.find_id(asked.topic_id.0).ok_or(Code::UnknownTopicId),
             Some(name) => self.find_or_create(name, create).await,
             None => Err(Code::InvalidRequest),
         };
@@ -94,9 +96,10 @@ impl Broker {
         let partition = |partition_index| MetadataResponsePartition {
             partition_index,
             leader_id: node,
-            leader_epoch: self.topics.opened(topic, partition_index).map_or(0, |log| {
-                super::leader_epoch(&log).get()
-            }),
+            leader_epoch: self
+                .topics
+                .opened(topic, partition_index)
+                .map_or(0, |log| super::leader_epoch(&log).get()),
             replica_nodes: vec![node],
             isr_nodes: vec![node],
             ..MetadataResponsePartition::default()

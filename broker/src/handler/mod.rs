@@ -118,8 +118,7 @@ impl Broker {
     pub(crate) async fn handle(&self, client: &Client, frame: Bytes) -> Verdict {
         let mut reader = Reader::new(frame);
         let Ok(header) = RequestHeader::decode(&mut reader) else { return Verdict::Close };
-        let call =
-            Call { correlation_id: header.correlation_id, version: header.api_version };
+        let call = Call { correlation_id: header.correlation_id, version: header.api_version };
         if let Some(unsupported) = api_versions::unsupported(&header) {
             return Call { version: 0, ..call }.answer(unsupported);
         }
@@ -153,9 +152,7 @@ impl Broker {
             Request::DeleteTopics(r) => call.answer(self.delete_topics(version, r).await),
             Request::DeleteRecords(r) => call.answer(self.delete_records(r).await),
             Request::InitProducerId(r) => call.answer(self.init_producer_id(version, &r).await),
-            Request::OffsetForLeaderEpoch(r) => {
-                call.answer(self.offset_for_leader_epoch(r).await)
-            }
+            Request::OffsetForLeaderEpoch(r) => call.answer(self.offset_for_leader_epoch(r).await),
             Request::FindCoordinator(r) => call.answer(self.find_coordinator(version, r)),
             Request::DescribeConfigs(r) => call.answer(self.describe_configs(r)),
             Request::DescribeCluster(r) => call.answer(self.describe_cluster(&r)),

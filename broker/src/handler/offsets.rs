@@ -95,9 +95,7 @@ impl Broker {
             EARLIEST_LOCAL if version >= 8 => Ok(earliest(&log)),
             LATEST_TIERED if version >= 9 => Ok(NOT_FOUND),
             EARLIEST_PENDING_UPLOAD if version >= 11 => Ok(NOT_FOUND),
-            MAX_TIMESTAMP if version >= 7 => {
-                search(move || log.offset_of_max_timestamp()).await
-            }
+            MAX_TIMESTAMP if version >= 7 => search(move || log.offset_of_max_timestamp()).await,
             0.. => search(move || log.offset_for_timestamp(timestamp, isolation)).await,
             _ => Err(Code::UnsupportedVersion),
         }
@@ -120,11 +118,9 @@ impl Broker {
 
     async fn epoch_end(&self, topic: &str, asked: &OffsetForLeaderPartition) -> EpochEndOffset {
         let log = self.partition_log(topic, asked.partition).await;
-        let checked = log.and_then(|log| {
-            check_leader_epoch(&log, asked.current_leader_epoch).map(|()| log)
-        });
-        let mut answer =
-            EpochEndOffset { partition: asked.partition, ..EpochEndOffset::default() };
+        let checked =
+            log.and_then(|log| check_leader_epoch(&log, asked.current_leader_epoch).map(|()| log));
+        let mut answer = EpochEndOffset { partition: asked.partition, ..EpochEndOffset::default() };
         match checked {
             Err(code) => answer.error_code = code.get(),
             Ok(log) => {

@@ -128,9 +128,7 @@ impl Broker {
             let source = self.topic_config_source(key, own.is_some());
             CreatableTopicConfigs {
                 name: Str::from_static(key.name),
-                value: Some(
-                    own.unwrap_or_else(|| key.inherited(&self.config.settings)).into(),
-                ),
+                value: Some(own.unwrap_or_else(|| key.inherited(&self.config.settings)).into()),
                 config_source: source,
                 ..CreatableTopicConfigs::default()
             }
@@ -143,10 +141,10 @@ impl Broker {
         version: i16,
         request: DeleteTopicsRequest,
     ) -> DeleteTopicsResponse {
-        let by_name = request.topic_names.into_iter().map(|name| DeleteTopicState {
-            name: Some(name),
-            topic_id: Uuid::ZERO,
-        });
+        let by_name = request
+            .topic_names
+            .into_iter()
+            .map(|name| DeleteTopicState { name: Some(name), topic_id: Uuid::ZERO });
         let mut responses = Vec::new();
         for topic in request.topics.into_iter().chain(by_name) {
             responses.push(self.delete_topic(version, topic).await);

@@ -10,8 +10,8 @@ pub(crate) mod record;
 use crate::clock;
 use oncelog::batch::{Batch, BatchBuilder, DecodeLimits};
 use oncelog::{
-    AppendOptions, CleanupPolicy, Durability, Engine, Error, ErrorKind, LeaderEpoch, Log, LogConfig,
-    LogName, Origin, ReadOptions, Result,
+    AppendOptions, CleanupPolicy, Durability, Engine, Error, ErrorKind, LeaderEpoch, Log,
+    LogConfig, LogName, Origin, ReadOptions, Result,
 };
 use record::{MetadataRecord, TopicId};
 

@@ -1,5 +1,5 @@
 //! A server in a directory of its own, and a client that speaks the broker's codec.
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![expect(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 use bytes::Bytes;
 use oncelog::batch::BatchBuilder;
