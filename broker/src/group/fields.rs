@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 /// Why a stored key or value could not be read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RecordError {
+pub(super) enum RecordError {
     /// The bytes end before the field does, or a count promises more than there is.
     Truncated,
     /// A length is negative where the field may not be null, or a varint is too long.

@@ -10,27 +10,27 @@ use std::sync::Arc;
 
 /// A JoinGroup request.
 #[derive(Clone, Debug)]
-pub struct Join {
+pub(super) struct Join {
     /// Empty for a newcomer.
-    pub(crate) member_id: Arc<str>,
+    pub(super) member_id: Arc<str>,
     /// The id a newcomer gets.
-    pub(crate) fresh_id: Arc<str>,
-    pub(crate) instance_id: Option<Arc<str>>,
-    pub(crate) client_id: Arc<str>,
-    pub(crate) client_host: Arc<str>,
-    pub(crate) rebalance_timeout_ms: i32,
-    pub(crate) session_timeout_ms: i32,
-    pub(crate) protocol_type: Arc<str>,
-    pub(crate) protocols: Vec<Protocol>,
+    pub(super) fresh_id: Arc<str>,
+    pub(super) instance_id: Option<Arc<str>>,
+    pub(super) client_id: Arc<str>,
+    pub(super) client_host: Arc<str>,
+    pub(super) rebalance_timeout_ms: i32,
+    pub(super) session_timeout_ms: i32,
+    pub(super) protocol_type: Arc<str>,
+    pub(super) protocols: Vec<Protocol>,
     /// Whether a dynamic newcomer is first told its id and must join again with it (G-10).
-    pub(crate) needs_known_id: bool,
+    pub(super) needs_known_id: bool,
     /// Whether the client understands that a returning leader need not assign again (G-14).
-    pub(crate) can_skip_assignment: bool,
+    pub(super) can_skip_assignment: bool,
 }
 
 impl Group {
     /// A member wants to be in the next generation, or to hear of the current one.
-    pub fn join(&mut self, now: Now, join: Join, waiter: Waiter, effects: &mut Vec<Effect>) {
+    pub(super) fn join(&mut self, now: Now, join: Join, waiter: Waiter, effects: &mut Vec<Effect>) {
         let asked_as = join.member_id.clone();
         let refusal = match self.try_join(now, join, waiter, effects) {
             Ok(()) => return,

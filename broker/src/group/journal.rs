@@ -7,18 +7,17 @@ use std::pin::Pin;
 
 /// A record to append; without a value it removes its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    pub(crate) key: Bytes,
-    pub(crate) value: Option<Bytes>,
+pub(super) struct Entry {
+    pub(super) key: Bytes,
+    pub(super) value: Option<Bytes>,
 }
 
 /// An append under way.
-#[expect(missing_debug_implementations, reason = "a boxed future shows nothing")]
-pub struct Written {
+pub(super) struct Written {
     /// The log offset of the first record; the others follow.
-    pub(crate) base_offset: i64,
+    pub(super) base_offset: i64,
     /// Resolves when the records will survive a power cut, or may not have been stored.
-    pub(crate) stored: Pin<Box<dyn Future<Output = oncelog::Result<()>> + Send>>,
+    pub(super) stored: Pin<Box<dyn Future<Output = oncelog::Result<()>> + Send>>,
 }
 
 /// One thing found while reading a partition from its start.

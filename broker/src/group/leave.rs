@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 /// One member to remove, by id or, if that is empty, by static instance id.
 #[derive(Clone, Debug)]
-pub struct Leaver {
-    pub(crate) member_id: Arc<str>,
-    pub(crate) instance_id: Option<Arc<str>>,
+pub(super) struct Leaver {
+    pub(super) member_id: Arc<str>,
+    pub(super) instance_id: Option<Arc<str>>,
 }
 
 impl Group {
@@ -17,7 +17,7 @@ impl Group {
     ///
     /// # Errors
     /// [`GroupError::CoordinatorNotAvailable`] for the request as a whole, in a dead group.
-    pub fn leave(
+    pub(super) fn leave(
         &mut self,
         now: Now,
         leavers: &[Leaver],

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 /// A request that waits for its answer; the number is the caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Waiter(pub(crate) u64);
+pub(super) struct Waiter(pub(super) u64);
 
 /// A way of assigning work that a member supports, with bytes the broker does not look into.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Protocol {
-    pub(crate) name: Arc<str>,
-    pub(crate) metadata: Bytes,
+pub(super) struct Protocol {
+    pub(super) name: Arc<str>,
+    pub(super) metadata: Bytes,
 }
 
 /// The request a member waits on. A member waits on at most one.
@@ -24,7 +24,7 @@ pub(super) enum Parked {
 
 /// A member of a group.
 #[derive(Clone, Debug)]
-pub struct Member {
+pub(super) struct Member {
     pub(super) id: Arc<str>,
     pub(super) instance_id: Option<Arc<str>>,
     pub(super) client_id: Arc<str>,

@@ -8,7 +8,7 @@
 //! Written: offset values in version 3 (1 with an explicit expiry), group values in version 3. Read:
 //! 0 to 4 of both; 4 is the flexible form.
 
-pub use super::fields::RecordError;
+pub(super) use super::fields::RecordError;
 
 use super::fields::{Reader, Result, Writer};
 use bytes::Bytes;
@@ -16,8 +16,7 @@ use std::sync::Arc;
 
 /// What a record is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Key {
+pub(super) enum Key {
     /// The committed offset of a partition.
     Offset {
         /// The group that committed.
@@ -36,45 +35,45 @@ pub enum Key {
 
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TopicPartition {
-    pub(crate) topic: Arc<str>,
-    pub(crate) partition: i32,
+pub(super) struct TopicPartition {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
 }
 
 /// A committed offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OffsetValue {
-    pub(crate) offset: i64,
+pub(super) struct OffsetValue {
+    pub(super) offset: i64,
     /// −1 if the client named none.
-    pub(crate) leader_epoch: i32,
-    pub(crate) metadata: Arc<str>,
-    pub(crate) commit_timestamp_ms: i64,
+    pub(super) leader_epoch: i32,
+    pub(super) metadata: Arc<str>,
+    pub(super) commit_timestamp_ms: i64,
     /// Set if the client asked for a retention of its own.
-    pub(crate) expire_timestamp_ms: Option<i64>,
+    pub(super) expire_timestamp_ms: Option<i64>,
 }
 
 /// A classic group between rebalances.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupValue {
-    pub(crate) protocol_type: Arc<str>,
-    pub(crate) generation: i32,
-    pub(crate) protocol: Option<Arc<str>>,
-    pub(crate) leader: Option<Arc<str>>,
-    pub(crate) state_since_ms: Option<i64>,
-    pub(crate) members: Vec<MemberValue>,
+pub(super) struct GroupValue {
+    pub(super) protocol_type: Arc<str>,
+    pub(super) generation: i32,
+    pub(super) protocol: Option<Arc<str>>,
+    pub(super) leader: Option<Arc<str>>,
+    pub(super) state_since_ms: Option<i64>,
+    pub(super) members: Vec<MemberValue>,
 }
 
 /// A member in a [`GroupValue`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberValue {
-    pub(crate) id: Arc<str>,
-    pub(crate) instance_id: Option<Arc<str>>,
-    pub(crate) client_id: Arc<str>,
-    pub(crate) client_host: Arc<str>,
-    pub(crate) rebalance_timeout_ms: i32,
-    pub(crate) session_timeout_ms: i32,
-    pub(crate) subscription: Bytes,
-    pub(crate) assignment: Bytes,
+pub(super) struct MemberValue {
+    pub(super) id: Arc<str>,
+    pub(super) instance_id: Option<Arc<str>>,
+    pub(super) client_id: Arc<str>,
+    pub(super) client_host: Arc<str>,
+    pub(super) rebalance_timeout_ms: i32,
+    pub(super) session_timeout_ms: i32,
+    pub(super) subscription: Bytes,
+    pub(super) assignment: Bytes,
 }
 
 const OFFSET_KEY: i16 = 1;
@@ -90,7 +89,7 @@ impl Key {
     ///
     /// # Errors
     /// [`RecordError`] if a key of a known kind is damaged.
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(bytes);
         match reader.i16()? {
             0 | OFFSET_KEY => {
@@ -114,7 +113,7 @@ impl Key {
 ///
 /// # Errors
 /// [`RecordError::TooLong`].
-pub fn encode_offset_key(group: &str, partition: &TopicPartition) -> Result<Bytes> {
+pub(super) fn encode_offset_key(group: &str, partition: &TopicPartition) -> Result<Bytes> {
     let mut writer = Writer::new(OFFSET_KEY);
     writer.string(group)?;
     writer.string(&partition.topic)?;
@@ -126,7 +125,7 @@ pub fn encode_offset_key(group: &str, partition: &TopicPartition) -> Result<Byte
 ///
 /// # Errors
 /// [`RecordError::TooLong`].
-pub fn encode_group_key(group: &str) -> Result<Bytes> {
+pub(super) fn encode_group_key(group: &str) -> Result<Bytes> {
     let mut writer = Writer::new(GROUP_KEY);
     writer.string(group)?;
     Ok(writer.finish())
@@ -148,7 +147,7 @@ impl OffsetValue {
     ///
     /// # Errors
     /// [`RecordError::TooLong`].
-    pub fn encode(&self) -> Result<Bytes> {
+    pub(super) fn encode(&self) -> Result<Bytes> {
         let version = match self.expire_timestamp_ms {
             Some(_) => EXPIRING_OFFSET_VERSION,
             None => VALUE_VERSION,
@@ -170,7 +169,7 @@ impl OffsetValue {
     ///
     /// # Errors
     /// [`RecordError`].
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
         let (mut reader, version) = versioned(bytes)?;
         let offset = reader.i64()?;
         let leader_epoch = if version >= 3 { reader.i32()? } else { -1 };
@@ -198,7 +197,7 @@ impl GroupValue {
     ///
     /// # Errors
     /// [`RecordError::TooLong`].
-    pub fn encode(&self) -> Result<Bytes> {
+    pub(super) fn encode(&self) -> Result<Bytes> {
         let mut writer = Writer::new(VALUE_VERSION);
         writer.string(&self.protocol_type)?;
         writer.i32(self.generation);
@@ -216,7 +215,7 @@ impl GroupValue {
     ///
     /// # Errors
     /// [`RecordError`].
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
         let (mut reader, version) = versioned(bytes)?;
         let protocol_type = reader.string()?;
         let generation = reader.i32()?;

@@ -181,7 +181,7 @@ impl Group {
 
     /// The next moment at which [`Group::tick`] has something to do.
     #[must_use]
-    pub fn next_deadline_ms(&self) -> Option<i64> {
+    pub(super) fn next_deadline_ms(&self) -> Option<i64> {
         let sessions = self.members.values().filter_map(Member::expires_at_ms);
         let pending = self.pending.values().copied();
         let phases = [self.join_deadline_ms, self.sync_deadline_ms];
@@ -192,7 +192,7 @@ impl Group {
     }
 
     /// Does whatever has become due.
-    pub fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.forget_pending(now, effects);
         self.expire_sessions(now, effects);
         if self
@@ -273,7 +273,7 @@ impl Group {
     ///
     /// A member whose client knows its id may come back within its session; one whose client does
     /// not is removed at once, so that it never becomes a silent part of a generation.
-    pub fn abandon(&mut self, now: Now, waiter: Waiter, effects: &mut Vec<Effect>) {
+    pub(super) fn abandon(&mut self, now: Now, waiter: Waiter, effects: &mut Vec<Effect>) {
         let holder = self
             .members
             .values()
@@ -289,7 +289,7 @@ impl Group {
     }
 
     /// Marks an empty group as being deleted; false if it has members.
-    pub fn kill(&mut self, now: Now) -> bool {
+    pub(super) fn kill(&mut self, now: Now) -> bool {
         if self.state != State::Empty {
             return false;
         }
@@ -299,7 +299,7 @@ impl Group {
     }
 
     /// Takes a deletion back whose tombstone could not be stored.
-    pub fn revive(&mut self, now: Now) {
+    pub(super) fn revive(&mut self, now: Now) {
         if self.state == State::Dead {
             self.enter(State::Empty, now);
         }

@@ -24,8 +24,7 @@ use std::sync::Arc;
 
 /// Where a group is in its cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum State {
+pub(super) enum State {
     /// No members; committed offsets may exist.
     Empty,
     /// Members are joining the next generation.
@@ -41,7 +40,7 @@ pub enum State {
 impl State {
     /// Kafka's name for it.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Empty => "Empty",
             Self::PreparingRebalance => "PreparingRebalance",
@@ -54,18 +53,18 @@ impl State {
 
 /// The moment of an event on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
+pub(super) struct Now {
     /// Milliseconds on a clock that never goes back; for timers.
-    pub(crate) monotonic_ms: i64,
+    pub(super) monotonic_ms: i64,
     /// Milliseconds since the Unix epoch; for what is stored.
-    pub(crate) wall_ms: i64,
+    pub(super) wall_ms: i64,
 }
 
 /// What bounds a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    pub(crate) initial_rebalance_delay_ms: i64,
-    pub(crate) members_max: usize,
+pub(super) struct Limits {
+    pub(super) initial_rebalance_delay_ms: i64,
+    pub(super) members_max: usize,
 }
 
 /// Most ids handed out with [`GroupError::MemberIdRequired`] and not yet used, per group.
@@ -107,7 +106,7 @@ pub(super) struct InitialRound {
 
 /// A classic group.
 #[derive(Debug)]
-pub struct Group {
+pub(super) struct Group {
     pub(super) limits: Limits,
     pub(super) state: State,
     pub(super) state_since_ms: i64,
@@ -133,7 +132,7 @@ pub struct Group {
 impl Group {
     /// An empty group nobody has written anything for.
     #[must_use]
-    pub fn new(limits: Limits, now: Now) -> Self {
+    pub(super) fn new(limits: Limits, now: Now) -> Self {
         Self {
             limits,
             state: State::Empty,
@@ -158,7 +157,7 @@ impl Group {
 
     /// The group a stored record describes, every member with a fresh session (G-19).
     #[must_use]
-    pub fn restore(limits: Limits, now: Now, value: GroupValue) -> Self {
+    pub(super) fn restore(limits: Limits, now: Now, value: GroupValue) -> Self {
         let mut group = Self::new(limits, now);
         group.state_since_ms = value.state_since_ms.unwrap_or(-1);
         group.protocol_type = Some(value.protocol_type).filter(|kind| !kind.is_empty());
@@ -188,19 +187,19 @@ impl Group {
 
     /// Where the group is in its cycle.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub(super) fn state(&self) -> State {
         self.state
     }
 
     /// The current generation; 0 before the first.
     #[must_use]
-    pub fn generation(&self) -> i32 {
+    pub(super) fn generation(&self) -> i32 {
         self.generation
     }
 
     /// Whether nothing distinguishes it from a group that never was.
     #[must_use]
-    pub fn is_vacant(&self) -> bool {
+    pub(super) fn is_vacant(&self) -> bool {
         self.state == State::Empty
             && self.generation == 0
             && self.pending.is_empty()
@@ -209,7 +208,7 @@ impl Group {
 
     /// Whether it has neither members nor ids that may still join.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.state == State::Empty && self.pending.is_empty() && self.writes.is_empty()
     }
 
@@ -277,7 +276,7 @@ impl Group {
     ///
     /// # Errors
     /// [`GroupError::UnknownMember`], [`GroupError::FencedInstanceId`] (G-16).
-    pub fn check_member(
+    pub(super) fn check_member(
         &self,
         member_id: &str,
         instance_id: Option<&str>,

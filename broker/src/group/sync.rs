@@ -10,31 +10,31 @@ use std::sync::Arc;
 
 /// A SyncGroup request.
 #[derive(Clone, Debug)]
-pub struct Sync {
-    pub(crate) member_id: Arc<str>,
-    pub(crate) instance_id: Option<Arc<str>>,
-    pub(crate) generation: i32,
+pub(super) struct Sync {
+    pub(super) member_id: Arc<str>,
+    pub(super) instance_id: Option<Arc<str>>,
+    pub(super) generation: i32,
     /// Absent where the version does not carry it.
-    pub(crate) protocol_type: Option<Arc<str>>,
+    pub(super) protocol_type: Option<Arc<str>>,
     /// Absent where the version does not carry it.
-    pub(crate) protocol: Option<Arc<str>>,
+    pub(super) protocol: Option<Arc<str>>,
     /// The leader's decision; empty from everybody else.
-    pub(crate) assignment: HashMap<Arc<str>, Bytes>,
+    pub(super) assignment: HashMap<Arc<str>, Bytes>,
 }
 
 /// Who commits, as the request says.
 #[derive(Clone, Copy, Debug)]
-pub struct Committer<'a> {
-    pub(crate) member_id: &'a str,
-    pub(crate) instance_id: Option<&'a str>,
-    pub(crate) generation: i32,
+pub(super) struct Committer<'a> {
+    pub(super) member_id: &'a str,
+    pub(super) instance_id: Option<&'a str>,
+    pub(super) generation: i32,
     /// Whether the offsets are part of a transaction (G-24).
-    pub(crate) transactional: bool,
+    pub(super) transactional: bool,
 }
 
 impl Group {
     /// A member wants its assignment; the leader brings everybody's.
-    pub fn sync(&mut self, now: Now, sync: Sync, waiter: Waiter, effects: &mut Vec<Effect>) {
+    pub(super) fn sync(&mut self, now: Now, sync: Sync, waiter: Waiter, effects: &mut Vec<Effect>) {
         if let Err(error) = self.try_sync(now, sync, waiter, effects) {
             effects.push(Effect::AnswerSync(waiter, SyncReply::refused(error)));
         }
@@ -111,7 +111,7 @@ impl Group {
     }
 
     /// The outcome of a write asked for with [`Effect::Persist`].
-    pub fn stored(
+    pub(super) fn stored(
         &mut self,
         now: Now,
         token: Token,
@@ -164,7 +164,7 @@ impl Group {
     ///
     /// # Errors
     /// As table 6.2.
-    pub fn heartbeat(
+    pub(super) fn heartbeat(
         &mut self,
         now: Now,
         member_id: &str,
@@ -189,7 +189,11 @@ impl Group {
     ///
     /// # Errors
     /// As table 6.2.
-    pub fn check_commit(&mut self, now: Now, committer: Committer<'_>) -> Result<(), GroupError> {
+    pub(super) fn check_commit(
+        &mut self,
+        now: Now,
+        committer: Committer<'_>,
+    ) -> Result<(), GroupError> {
         let Committer {
             member_id,
             instance_id,

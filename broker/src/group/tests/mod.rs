@@ -1,1 +1,10 @@
-//! Tests of groups.
+//! Tests of groups: the state machine by hand and at random, the stored bytes, the coordinator.
+
+mod bench;
+mod membership;
+mod offsets;
+mod random;
+mod records;
+mod statics;
+mod table;
+mod timing;
