@@ -171,6 +171,10 @@ macro_rules! wire_struct {
                 <Self as $crate::protocol::wire::Wire>::read(reader, version).map(Some)
             }
 
+            fn null_size(_version: $crate::protocol::wire::Version) -> usize {
+                1
+            }
+
             fn write_null(
                 writer: &mut $crate::protocol::Writer,
                 _version: $crate::protocol::wire::Version,
@@ -200,9 +204,12 @@ macro_rules! field_size_min {
             $size += <$type as $crate::protocol::wire::Wire>::size_min($version);
         }
     };
-    // A null takes at least one byte, whatever its type.
     ($size:ident, $version:ident, $type:ty, [$versions:expr] nullable [$nullable:expr]) => {
-        $size += usize::from(($versions).contains(&$version.number));
+        if ($versions).contains(&$version.number) {
+            let nullable = ($nullable).contains(&$version.number);
+            let field = std::marker::PhantomData::<$type>;
+            $size += $crate::protocol::wire::optional_size_min(field, nullable, $version);
+        }
     };
     ($($tagged:tt)*) => {};
 }

@@ -3,6 +3,7 @@
 use super::reader::LengthSize;
 use super::{DecodeError, Reader, Records, Str, Uuid, Writer};
 use bytes::Bytes;
+use std::marker::PhantomData;
 
 /// A message's version, and whether it is one with compact lengths and tagged fields.
 #[derive(Clone, Copy, Debug)]
@@ -23,11 +24,30 @@ pub(super) trait Wire: Sized {
 pub(super) trait Nullable: Wire + Default {
     fn read_nullable(reader: &mut Reader, version: Version) -> Result<Option<Self>, DecodeError>;
     fn write_null(writer: &mut Writer, version: Version);
+
+    /// Null is a length of its own for everything that has a length, so it is no shorter.
+    fn null_size(version: Version) -> usize {
+        Self::size_min(version)
+    }
+
     /// What stands before a value that is not null and would not be there otherwise.
     fn write_present(_writer: &mut Writer) {}
 
     fn read_required(reader: &mut Reader, version: Version) -> Result<Self, DecodeError> {
         Self::read_nullable(reader, version)?.ok_or(DecodeError::UnexpectedNull)
+    }
+}
+
+/// The fewest bytes of a field that is null in some versions only.
+pub(super) fn optional_size_min<T: Nullable>(
+    _field: PhantomData<Option<T>>,
+    nullable: bool,
+    version: Version,
+) -> usize {
+    if nullable {
+        T::null_size(version)
+    } else {
+        T::size_min(version)
     }
 }
 
