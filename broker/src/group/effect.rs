@@ -69,11 +69,6 @@ impl JoinReply {
 
 impl SyncReply {
     pub(super) fn refused(error: GroupError) -> Self {
-        Self {
-            error: Some(error),
-            protocol_type: None,
-            protocol: None,
-            assignment: Bytes::new(),
-        }
+        Self { error: Some(error), protocol_type: None, protocol: None, assignment: Bytes::new() }
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct Written {
 }
 
 /// One thing found while reading a partition from its start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Replayed<'a> {
     /// A record.
     Record {
@@ -33,12 +33,14 @@ pub(super) enum Replayed<'a> {
     },
     /// The end of a producer's transaction.
     Marker { producer_id: i64, commit: bool },
+    /// A range that cannot be read, and why.
+    Damage(String),
 }
 
 /// The partitions of `__consumer_offsets`.
 pub(super) trait Journal: Send + Sync + fmt::Debug + 'static {
     /// Which partitions exist, in order.
-    fn partitions(&self) -> Vec<i32>;
+    fn partitions(&self) -> oncelog::Result<Vec<i32>>;
 
     /// Whether `partition` can be appended to without creating it.
     fn is_open(&self, partition: i32) -> bool;
@@ -57,13 +59,9 @@ pub(super) trait Journal: Send + Sync + fmt::Debug + 'static {
 /// value; the one value that has none counts as 0.
 pub(super) fn partition_of(group_id: &str, partitions: i32) -> i32 {
     let hash = group_id.encode_utf16().fold(0_i32, |hash, unit| {
-        hash.wrapping_mul(31)
-            .wrapping_add(i32::from(unit.cast_signed()) & 0xffff)
+        hash.wrapping_mul(31).wrapping_add(i32::from(unit.cast_signed()) & 0xffff)
     });
-    hash.checked_abs()
-        .unwrap_or(0)
-        .checked_rem(partitions.max(1))
-        .unwrap_or(0)
+    hash.checked_abs().unwrap_or(0).checked_rem(partitions.max(1)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -46,19 +46,12 @@ pub(super) struct Member {
 impl Member {
     /// The bytes it attached to protocol `name`, empty if it does not support it.
     pub(super) fn metadata(&self, name: &str) -> Bytes {
-        let found = self
-            .protocols
-            .iter()
-            .find(|protocol| &*protocol.name == name);
-        found
-            .map(|protocol| protocol.metadata.clone())
-            .unwrap_or_default()
+        let found = self.protocols.iter().find(|protocol| &*protocol.name == name);
+        found.map(|protocol| protocol.metadata.clone()).unwrap_or_default()
     }
 
     pub(super) fn supports(&self, name: &str) -> bool {
-        self.protocols
-            .iter()
-            .any(|protocol| &*protocol.name == name)
+        self.protocols.iter().any(|protocol| &*protocol.name == name)
     }
 
     pub(super) fn is_static(&self) -> bool {

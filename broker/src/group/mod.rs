@@ -31,7 +31,7 @@ mod offsets;
 mod records;
 mod round;
 mod state;
-//mod store;
+mod store;
 mod subscription;
 mod sync;
 #[cfg(test)]
@@ -41,3 +41,4 @@ mod timers;
 pub use config::Config;
 pub use coordinator::{Caller, Coordinator, Host};
 pub use error::GroupError;
+pub use load::LoadReport;

@@ -41,12 +41,7 @@ struct Entry {
 
 impl Entry {
     const fn new() -> Self {
-        Self {
-            committed: None,
-            latest: -1,
-            under_way: 0,
-            pending: BTreeMap::new(),
-        }
+        Self { committed: None, latest: -1, under_way: 0, pending: BTreeMap::new() }
     }
 
     fn is_blank(&self) -> bool {
@@ -124,9 +119,7 @@ impl Offsets {
         let entry = self.entry(partition);
         if value.is_none() {
             // A removal takes undecided offsets along (G-28).
-            entry
-                .pending
-                .retain(|_, stored| stored.log_offset > log_offset);
+            entry.pending.retain(|_, stored| stored.log_offset > log_offset);
         }
         if log_offset > entry.latest {
             entry.latest = log_offset;
@@ -143,9 +136,7 @@ impl Offsets {
         log_offset: i64,
         value: OffsetValue,
     ) {
-        self.entry(partition)
-            .pending
-            .insert(producer_id, Stored { value, log_offset });
+        self.entry(partition).pending.insert(producer_id, Stored { value, log_offset });
     }
 
     /// A producer's transaction has ended: its offsets become committed, or never were (G-27).
@@ -165,16 +156,10 @@ impl Offsets {
     /// What is committed for a partition (G-29).
     #[must_use]
     pub(super) fn fetch(&self, topic: &str, partition: i32, require_stable: bool) -> Fetched {
-        let entry = self
-            .topics
-            .get(topic)
-            .and_then(|topic| topic.get(&partition));
+        let entry = self.topics.get(topic).and_then(|topic| topic.get(&partition));
         match entry {
             Some(entry) if require_stable && !entry.pending.is_empty() => Fetched::Unstable,
-            Some(Entry {
-                committed: Some(value),
-                ..
-            }) => Fetched::Committed(value.clone()),
+            Some(Entry { committed: Some(value), .. }) => Fetched::Committed(value.clone()),
             _ => Fetched::Nothing,
         }
     }
@@ -182,23 +167,14 @@ impl Offsets {
     /// Whether a partition has, or may get, an offset.
     #[must_use]
     pub(super) fn holds(&self, topic: &str, partition: i32) -> bool {
-        self.topics
-            .get(topic)
-            .is_some_and(|topic| topic.contains_key(&partition))
+        self.topics.get(topic).is_some_and(|topic| topic.contains_key(&partition))
     }
 
     /// Every partition with a committed offset, by topic.
     pub(super) fn committed_partitions(&self) -> impl Iterator<Item = (&Arc<str>, Vec<i32>)> {
         let topics = self.topics.iter().map(|(topic, partitions)| {
-            let committed = partitions
-                .iter()
-                .filter(|(_, entry)| entry.committed.is_some());
-            (
-                topic,
-                committed
-                    .map(|(partition, _)| *partition)
-                    .collect::<Vec<_>>(),
-            )
+            let committed = partitions.iter().filter(|(_, entry)| entry.committed.is_some());
+            (topic, committed.map(|(partition, _)| *partition).collect::<Vec<_>>())
         });
         topics.filter(|(_, partitions)| !partitions.is_empty())
     }
@@ -207,10 +183,8 @@ impl Offsets {
     #[must_use]
     pub(super) fn partitions(&self) -> Vec<TopicPartition> {
         let all = self.topics.iter().flat_map(|(topic, partitions)| {
-            let of = |partition: &i32| TopicPartition {
-                topic: topic.clone(),
-                partition: *partition,
-            };
+            let of =
+                |partition: &i32| TopicPartition { topic: topic.clone(), partition: *partition };
             partitions.keys().map(of)
         });
         all.collect()
@@ -221,13 +195,7 @@ impl Offsets {
         self.topics.iter().flat_map(|(topic, partitions)| {
             partitions.iter().filter_map(|(&partition, entry)| {
                 let value = entry.committed.as_ref()?;
-                Some((
-                    TopicPartition {
-                        topic: topic.clone(),
-                        partition,
-                    },
-                    value,
-                ))
+                Some((TopicPartition { topic: topic.clone(), partition }, value))
             })
         })
     }
@@ -251,10 +219,7 @@ impl Offsets {
                 let settled = entry.pending.is_empty() && entry.under_way == 0;
                 let value = entry.committed.as_ref().filter(|_| settled)?;
                 let due = is_due(expiry, topic, value, retention_ms, now_ms);
-                due.then(|| TopicPartition {
-                    topic: topic.clone(),
-                    partition,
-                })
+                due.then(|| TopicPartition { topic: topic.clone(), partition })
             })
         });
         expired.collect()

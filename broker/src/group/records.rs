@@ -95,15 +95,10 @@ impl Key {
             0 | OFFSET_KEY => {
                 let group = reader.string()?;
                 let topic = reader.string()?;
-                let partition = TopicPartition {
-                    topic,
-                    partition: reader.i32()?,
-                };
+                let partition = TopicPartition { topic, partition: reader.i32()? };
                 Ok(Self::Offset { group, partition })
             }
-            GROUP_KEY => Ok(Self::Group {
-                group: reader.string()?,
-            }),
+            GROUP_KEY => Ok(Self::Group { group: reader.string()? }),
             kind => Ok(Self::Other(kind)),
         }
     }
@@ -175,20 +170,10 @@ impl OffsetValue {
         let leader_epoch = if version >= 3 { reader.i32()? } else { -1 };
         let metadata = reader.string()?;
         let commit_timestamp_ms = reader.i64()?;
-        let expire = if version == EXPIRING_OFFSET_VERSION {
-            reader.i64()?
-        } else {
-            -1
-        };
+        let expire = if version == EXPIRING_OFFSET_VERSION { reader.i64()? } else { -1 };
         let expire_timestamp_ms = Some(expire).filter(|&timestamp| timestamp != -1);
         reader.skip_tags()?;
-        Ok(Self {
-            offset,
-            leader_epoch,
-            metadata,
-            commit_timestamp_ms,
-            expire_timestamp_ms,
-        })
+        Ok(Self { offset, leader_epoch, metadata, commit_timestamp_ms, expire_timestamp_ms })
     }
 }
 
@@ -227,14 +212,7 @@ impl GroupValue {
         let members = (0..count).map(|_| MemberValue::decode(&mut reader, version));
         let members = members.collect::<Result<Vec<_>>>()?;
         reader.skip_tags()?;
-        Ok(Self {
-            protocol_type,
-            generation,
-            protocol,
-            leader,
-            state_since_ms,
-            members,
-        })
+        Ok(Self { protocol_type, generation, protocol, leader, state_since_ms, members })
     }
 }
 
@@ -252,18 +230,10 @@ impl MemberValue {
 
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self> {
         let id = reader.string()?;
-        let instance_id = if version >= 3 {
-            reader.nullable_string()?
-        } else {
-            None
-        };
+        let instance_id = if version >= 3 { reader.nullable_string()? } else { None };
         let client_id = reader.string()?;
         let client_host = reader.string()?;
-        let rebalance = if version >= 1 {
-            Some(reader.i32()?)
-        } else {
-            None
-        };
+        let rebalance = if version >= 1 { Some(reader.i32()?) } else { None };
         let session_timeout_ms = reader.i32()?;
         let subscription = reader.bytes()?;
         let assignment = reader.bytes()?;

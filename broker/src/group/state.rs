@@ -79,10 +79,7 @@ pub(super) enum Write {
     /// The group became empty; nobody waits for it.
     Emptied,
     /// The leader's assignment of a generation.
-    Assignment {
-        generation: i32,
-        assignment: HashMap<Arc<str>, Bytes>,
-    },
+    Assignment { generation: i32, assignment: HashMap<Arc<str>, Bytes> },
     /// A static member came back under a new id without a rebalance.
     Replacement(Box<Replacement>),
 }
@@ -165,10 +162,7 @@ impl Group {
         let protocol = value.protocol.clone().unwrap_or_else(|| Arc::from(""));
         for stored in value.members {
             let member = restored_member(stored, &protocol, now);
-            let taken = member
-                .instance_id
-                .as_ref()
-                .is_some_and(|i| group.statics.contains_key(i));
+            let taken = member.instance_id.as_ref().is_some_and(|i| group.statics.contains_key(i));
             if !taken && !group.members.contains_key(&member.id) {
                 group.insert(member);
             }
@@ -177,9 +171,7 @@ impl Group {
             group.state = State::Stable;
             group.protocol = value.protocol;
             // A record can name a leader that is not a member; some member must lead.
-            let named = value
-                .leader
-                .filter(|leader| group.members.contains_key(leader));
+            let named = value.leader.filter(|leader| group.members.contains_key(leader));
             group.leader = named.or_else(|| group.members.keys().next().cloned());
         }
         group
@@ -239,10 +231,7 @@ impl Group {
                 *votes.entry(&*first.name).or_insert(0) += 1;
             }
         }
-        let leader = self
-            .leader
-            .as_ref()
-            .and_then(|leader| self.members.get(leader))?;
+        let leader = self.leader.as_ref().and_then(|leader| self.members.get(leader))?;
         let candidates = leader.protocols.iter().filter(everyone);
         // `max_by_key` keeps the last of equals, so the leader's order is walked backwards.
         let backwards = candidates.rev();
@@ -264,11 +253,7 @@ impl Group {
 
     /// The longest any member may take to rejoin.
     pub(super) fn rebalance_timeout_ms(&self) -> i64 {
-        let longest = self
-            .members
-            .values()
-            .map(|member| member.rebalance_timeout_ms)
-            .max();
+        let longest = self.members.values().map(|member| member.rebalance_timeout_ms).max();
         i64::from(longest.unwrap_or(0).max(0))
     }
 
@@ -288,11 +273,7 @@ impl Group {
                 Some(_) => {}
             }
         }
-        if self.members.contains_key(member_id) {
-            Ok(())
-        } else {
-            Err(GroupError::UnknownMember)
-        }
+        if self.members.contains_key(member_id) { Ok(()) } else { Err(GroupError::UnknownMember) }
     }
 
     /// Adds a member; the first one becomes the leader.
@@ -423,10 +404,7 @@ fn restored_member(stored: MemberValue, protocol: &Arc<str>, now: Now) -> Member
         rebalance_timeout_ms: stored.rebalance_timeout_ms,
         session_timeout_ms: stored.session_timeout_ms,
         // Only the chosen protocol is stored; a member that supports more says so when it rejoins.
-        protocols: vec![Protocol {
-            name: protocol.clone(),
-            metadata: stored.subscription,
-        }],
+        protocols: vec![Protocol { name: protocol.clone(), metadata: stored.subscription }],
         assignment: stored.assignment,
         parked: Parked::Nothing,
         is_new: false,

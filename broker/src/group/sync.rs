@@ -87,14 +87,7 @@ impl Group {
         if self.is_leader(&sync.member_id) && !under_way {
             let (generation, assignment) = (self.generation, sync.assignment);
             let stored = assignment.clone();
-            self.persist(
-                Write::Assignment {
-                    generation,
-                    assignment,
-                },
-                Some(&stored),
-                effects,
-            );
+            self.persist(Write::Assignment { generation, assignment }, Some(&stored), effects);
         }
     }
 
@@ -104,9 +97,7 @@ impl Group {
             error: None,
             protocol_type: self.protocol_type.clone(),
             protocol: self.protocol.clone(),
-            assignment: member
-                .map(|member| member.assignment.clone())
-                .unwrap_or_default(),
+            assignment: member.map(|member| member.assignment.clone()).unwrap_or_default(),
         }
     }
 
@@ -120,10 +111,7 @@ impl Group {
     ) {
         match self.writes.remove(&token) {
             None | Some(Write::Emptied) => {}
-            Some(Write::Assignment {
-                generation,
-                assignment,
-            }) => {
+            Some(Write::Assignment { generation, assignment }) => {
                 // A new round may have begun while the record was on its way.
                 if self.state == State::CompletingRebalance && self.generation == generation {
                     self.assignment_stored(now, assignment, outcome, effects);
@@ -194,12 +182,7 @@ impl Group {
         now: Now,
         committer: Committer<'_>,
     ) -> Result<(), GroupError> {
-        let Committer {
-            member_id,
-            instance_id,
-            generation,
-            transactional,
-        } = committer;
+        let Committer { member_id, instance_id, generation, transactional } = committer;
         if self.state == State::Dead {
             return Err(GroupError::CoordinatorNotAvailable);
         }
@@ -208,11 +191,7 @@ impl Group {
         }
         let anonymous = generation < 0 && member_id.is_empty() && instance_id.is_none();
         if anonymous {
-            return if transactional {
-                Ok(())
-            } else {
-                Err(GroupError::UnknownMember)
-            };
+            return if transactional { Ok(()) } else { Err(GroupError::UnknownMember) };
         }
         self.check_member(member_id, instance_id)?;
         if generation != self.generation {
@@ -228,11 +207,7 @@ impl Group {
     /// Renews the session of a member whose client speaks for itself. One that waits for its first
     /// round keeps the limit it has.
     fn renew_known_session(&mut self, member_id: &str, now: Now) {
-        if self
-            .members
-            .get(member_id)
-            .is_some_and(|member| !member.is_new)
-        {
+        if self.members.get(member_id).is_some_and(|member| !member.is_new) {
             self.renew_session(member_id, now);
         }
     }

@@ -33,10 +33,7 @@ impl Bench {
     }
 
     pub(super) fn with(initial_rebalance_delay_ms: i64, members_max: usize) -> Self {
-        let limits = Limits {
-            initial_rebalance_delay_ms,
-            members_max,
-        };
+        let limits = Limits { initial_rebalance_delay_ms, members_max };
         Self {
             group: Group::new(limits, now(0)),
             now_ms: 0,
@@ -106,8 +103,7 @@ impl Bench {
     }
 
     pub(super) fn heartbeat(&mut self, member_id: &str, generation: i32) -> Result<(), GroupError> {
-        self.group
-            .heartbeat(self.now(), member_id, None, generation)
+        self.group.heartbeat(self.now(), member_id, None, generation)
     }
 
     pub(super) fn commit(&mut self, member_id: &str, generation: i32) -> Result<(), GroupError> {
@@ -189,10 +185,8 @@ impl Bench {
     /// The leader, `names[0]`, assigns to everybody; all sync.
     pub(super) fn stabilise(&mut self, names: &[&str]) {
         let generation = self.group.generation();
-        let assignment: Vec<(&str, String)> = names
-            .iter()
-            .map(|name| (*name, format!("for-{name}")))
-            .collect();
+        let assignment: Vec<(&str, String)> =
+            names.iter().map(|name| (*name, format!("for-{name}"))).collect();
         for name in &names[1..] {
             self.sync(follower(name, generation));
         }
@@ -203,17 +197,11 @@ impl Bench {
 }
 
 pub(super) fn now(monotonic_ms: i64) -> Now {
-    Now {
-        monotonic_ms,
-        wall_ms: EPOCH_MS + monotonic_ms,
-    }
+    Now { monotonic_ms, wall_ms: EPOCH_MS + monotonic_ms }
 }
 
 pub(super) fn protocol(name: &str, metadata: &str) -> Protocol {
-    Protocol {
-        name: Arc::from(name),
-        metadata: Bytes::copy_from_slice(metadata.as_bytes()),
-    }
+    Protocol { name: Arc::from(name), metadata: Bytes::copy_from_slice(metadata.as_bytes()) }
 }
 
 /// A join as a client sends it that knows nothing of ids beforehand: `name` becomes its id.
@@ -234,10 +222,7 @@ pub(super) fn newcomer(name: &str) -> Join {
 }
 
 pub(super) fn rejoin(name: &str) -> Join {
-    Join {
-        member_id: Arc::from(name),
-        ..newcomer(name)
-    }
+    Join { member_id: Arc::from(name), ..newcomer(name) }
 }
 
 pub(super) fn follower(name: &str, generation: i32) -> Sync {
@@ -252,8 +237,6 @@ pub(super) fn leader(name: &str, generation: i32, assignment: &[(&str, String)])
         generation,
         protocol_type: None,
         protocol: None,
-        assignment: assignment
-            .map(|(to, what)| (Arc::from(*to), what.clone().into()))
-            .collect(),
+        assignment: assignment.map(|(to, what)| (Arc::from(*to), what.clone().into())).collect(),
     }
 }

@@ -7,14 +7,8 @@ use crate::group::state::State;
 use std::sync::Arc;
 
 fn with_protocols(name: &str, protocols: &[&str]) -> Join {
-    let protocols = protocols
-        .iter()
-        .map(|protocol_name| protocol(protocol_name, name))
-        .collect();
-    Join {
-        protocols,
-        ..newcomer(name)
-    }
+    let protocols = protocols.iter().map(|protocol_name| protocol(protocol_name, name)).collect();
+    Join { protocols, ..newcomer(name) }
 }
 
 // G-14.
@@ -26,11 +20,7 @@ fn the_leader_alone_sees_everybodys_metadata() {
     let (a, b) = (bench.joined(a).clone(), bench.joined(b).clone());
     assert_eq!((&*a.leader, &*b.leader), ("a", "a"));
     assert_eq!(a.generation, b.generation);
-    let seen: Vec<(&str, &[u8])> = a
-        .members
-        .iter()
-        .map(|m| (&*m.id, &m.metadata[..]))
-        .collect();
+    let seen: Vec<(&str, &[u8])> = a.members.iter().map(|m| (&*m.id, &m.metadata[..])).collect();
     assert_eq!(seen, [("a", &b"a"[..]), ("b", &b"b"[..])]);
     assert!(b.members.is_empty());
     assert_eq!(b.protocol.as_deref(), Some("range"));
@@ -46,18 +36,11 @@ fn the_protocol_is_the_favourite_among_those_everybody_supports() {
             last = Some(bench.join(with_protocols(&format!("m{index}"), protocols)));
         }
         bench.pass(100_000);
-        bench
-            .joined(last.expect("a member"))
-            .protocol
-            .clone()
-            .expect("a protocol")
+        bench.joined(last.expect("a member")).protocol.clone().expect("a protocol")
     };
     assert_eq!(&*choose(&[&["x", "y"], &["y", "x"], &["y", "x"]]), "y");
     // "x" has most first places, but the third member does not know it.
-    assert_eq!(
-        &*choose(&[&["x", "y", "z"], &["x", "z", "y"], &["z", "y"]]),
-        "z"
-    );
+    assert_eq!(&*choose(&[&["x", "y", "z"], &["x", "z", "y"], &["z", "y"]]), "z");
     // A tie goes to the leader.
     assert_eq!(&*choose(&[&["x", "y"], &["y", "x"]]), "x");
     assert_eq!(&*choose(&[&["y", "x"], &["x", "y"]]), "y");
@@ -67,10 +50,7 @@ fn the_protocol_is_the_favourite_among_those_everybody_supports() {
 #[test]
 fn protocols_that_do_not_fit_the_group_are_refused() {
     let mut bench = Bench::stable(&["a"]);
-    let other_type = Join {
-        protocol_type: Arc::from("connect"),
-        ..newcomer("b")
-    };
+    let other_type = Join { protocol_type: Arc::from("connect"), ..newcomer("b") };
     let no_common = with_protocols("b", &["sticky"]);
     let none = with_protocols("b", &[]);
     for join in [other_type, no_common, none] {
@@ -80,10 +60,7 @@ fn protocols_that_do_not_fit_the_group_are_refused() {
     assert_eq!(bench.state(), State::Stable);
 
     let mut bench = Bench::new();
-    let untyped = Join {
-        protocol_type: Arc::from(""),
-        ..newcomer("a")
-    };
+    let untyped = Join { protocol_type: Arc::from(""), ..newcomer("a") };
     let waiter = bench.join(untyped);
     assert_eq!(bench.joined(waiter).error, Some(InconsistentProtocol));
     let waiter = bench.join(with_protocols("a", &[]));
@@ -109,20 +86,11 @@ fn any_protocol_type_and_any_metadata_make_a_group() {
 #[test]
 fn a_newcomer_is_told_its_id_before_it_counts() {
     let mut bench = Bench::stable(&["a"]);
-    let told = bench.join(Join {
-        needs_known_id: true,
-        ..newcomer("b")
-    });
+    let told = bench.join(Join { needs_known_id: true, ..newcomer("b") });
     let reply = bench.joined(told);
-    assert_eq!(
-        (reply.error, &*reply.member_id),
-        (Some(MemberIdRequired), "b")
-    );
+    assert_eq!((reply.error, &*reply.member_id), (Some(MemberIdRequired), "b"));
     assert_eq!(bench.state(), State::Stable);
-    assert_eq!(
-        bench.heartbeat("b", bench.group.generation()),
-        Err(UnknownMember)
-    );
+    assert_eq!(bench.heartbeat("b", bench.group.generation()), Err(UnknownMember));
     bench.join(rejoin("b"));
     let a = bench.join(rejoin("a"));
     assert_eq!(bench.joined(a).members.len(), 2);
@@ -133,20 +101,14 @@ fn an_id_nobody_was_given_is_unknown() {
     let mut bench = Bench::stable(&["a"]);
     let waiter = bench.join(rejoin("stranger"));
     let reply = bench.joined(waiter);
-    assert_eq!(
-        (reply.error, &*reply.member_id),
-        (Some(UnknownMember), "stranger")
-    );
+    assert_eq!((reply.error, &*reply.member_id), (Some(UnknownMember), "stranger"));
 }
 
 // G-10, S-80.
 #[test]
 fn a_pending_member_holds_up_the_round_until_it_is_forgotten() {
     let mut bench = Bench::stable(&["a"]);
-    bench.join(Join {
-        needs_known_id: true,
-        ..newcomer("b")
-    });
+    bench.join(Join { needs_known_id: true, ..newcomer("b") });
     let a = bench.join(rejoin("a"));
     assert!(!bench.joins.contains_key(&a));
     bench.pass(i64::from(SESSION_MS) - 1);
@@ -159,10 +121,7 @@ fn a_pending_member_holds_up_the_round_until_it_is_forgotten() {
 #[test]
 fn a_pending_member_that_leaves_lets_the_round_complete() {
     let mut bench = Bench::stable(&["a"]);
-    bench.join(Join {
-        needs_known_id: true,
-        ..newcomer("b")
-    });
+    bench.join(Join { needs_known_id: true, ..newcomer("b") });
     let a = bench.join(rejoin("a"));
     assert_eq!(bench.leave("b"), Ok(()));
     assert_eq!(bench.joined(a).error, None);
@@ -219,14 +178,8 @@ fn an_assignment_is_stored_before_anybody_hears_of_it() {
     assert_eq!(bench.state(), State::CompletingRebalance);
     let value = bench.store(Ok(()));
     assert_eq!(&bench.synced(a).assignment[..], b"mine");
-    assert!(
-        bench.synced(b).assignment.is_empty(),
-        "who is not mentioned has nothing to do"
-    );
-    assert_eq!(
-        (value.generation, value.leader.as_deref()),
-        (generation, Some("a"))
-    );
+    assert!(bench.synced(b).assignment.is_empty(), "who is not mentioned has nothing to do");
+    assert_eq!((value.generation, value.leader.as_deref()), (generation, Some("a")));
     let stored: Vec<&[u8]> = value.members.iter().map(|m| &m.assignment[..]).collect();
     assert_eq!(stored, [&b"mine"[..], b""]);
 }

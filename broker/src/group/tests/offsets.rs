@@ -8,10 +8,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 fn at(topic: &str, partition: i32) -> TopicPartition {
-    TopicPartition {
-        topic: Arc::from(topic),
-        partition,
-    }
+    TopicPartition { topic: Arc::from(topic), partition }
 }
 
 fn value(offset: i64) -> OffsetValue {
@@ -117,10 +114,7 @@ fn offsets_expire_by_the_time_that_counts_for_their_group() {
     assert!(expired(&offsets, &Expiry::AfterCommit, due - 1).is_empty());
     assert_eq!(expired(&offsets, &Expiry::AfterCommit, due), [at("t", 0)]);
     assert!(expired(&offsets, &Expiry::After(5_000), due).is_empty());
-    assert_eq!(
-        expired(&offsets, &Expiry::After(5_000), due + 4_000),
-        [at("t", 0)]
-    );
+    assert_eq!(expired(&offsets, &Expiry::After(5_000), due + 4_000), [at("t", 0)]);
     assert!(expired(&offsets, &Expiry::Never, i64::MAX).is_empty());
 }
 
@@ -128,16 +122,10 @@ fn offsets_expire_by_the_time_that_counts_for_their_group() {
 #[test]
 fn an_expiry_the_client_asked_for_overrides_the_retention() {
     let mut offsets = Offsets::default();
-    let short = OffsetValue {
-        expire_timestamp_ms: Some(1_500),
-        ..value(10)
-    };
+    let short = OffsetValue { expire_timestamp_ms: Some(1_500), ..value(10) };
     offsets.apply(&at("t", 0), 1, Some(short));
     assert!(expired(&offsets, &Expiry::After(5_000), 1_499).is_empty());
-    assert_eq!(
-        expired(&offsets, &Expiry::After(5_000), 1_500),
-        [at("t", 0)]
-    );
+    assert_eq!(expired(&offsets, &Expiry::After(5_000), 1_500), [at("t", 0)]);
 }
 
 // S-81 […WithPendingTransactionalOffsets], G-32.
@@ -148,10 +136,7 @@ fn an_undecided_offset_keeps_its_partition_from_expiring() {
     offsets.stage(5, &at("t", 0), 3, value(30));
     assert!(expired(&offsets, &Expiry::AfterCommit, i64::MAX).is_empty());
     offsets.end_transaction(5, false);
-    assert_eq!(
-        expired(&offsets, &Expiry::AfterCommit, i64::MAX),
-        [at("t", 0)]
-    );
+    assert_eq!(expired(&offsets, &Expiry::AfterCommit, i64::MAX), [at("t", 0)]);
 }
 
 // G-31.
@@ -187,8 +172,5 @@ fn a_stable_group_keeps_the_offsets_of_topics_it_may_read() {
     };
     let readable = with_subscription(b"\x00\x01\x00\x00\x00\x01\x00\x04read\xff\xff\xff\xff");
     assert_eq!(readable, [at("left", 0)]);
-    assert!(
-        with_subscription(b"junk").is_empty(),
-        "it may subscribe to everything"
-    );
+    assert!(with_subscription(b"junk").is_empty(), "it may subscribe to everything");
 }

@@ -81,11 +81,7 @@ impl History {
 
     fn some_generation(&mut self) -> i32 {
         let generation = self.bench.group.generation();
-        if self.random.chance(80) {
-            generation
-        } else {
-            generation - 1
-        }
+        if self.random.chance(80) { generation } else { generation - 1 }
     }
 
     fn step(&mut self) {
@@ -106,11 +102,7 @@ impl History {
 
     fn join(&mut self) {
         let fresh: Arc<str> = Arc::from(format!("m{}", self.ids.len()));
-        let member_id = if self.random.chance(40) {
-            Arc::from("")
-        } else {
-            self.some_id()
-        };
+        let member_id = if self.random.chance(40) { Arc::from("") } else { self.some_id() };
         let orders: [&[&str]; 4] = [&["x"], &["x", "y"], &["y", "x"], &["z"]];
         let known = if self.random.chance(90) { 3 } else { 4 };
         let order = orders[self.random.below(known)];
@@ -157,13 +149,8 @@ impl History {
     }
 
     fn abandon(&mut self) {
-        let parked: Vec<Waiter> = self
-            .bench
-            .group
-            .members
-            .values()
-            .filter_map(|member| member.waiter())
-            .collect();
+        let parked: Vec<Waiter> =
+            self.bench.group.members.values().filter_map(|member| member.waiter()).collect();
         if !parked.is_empty() {
             let waiter = parked[self.random.below(parked.len())];
             self.abandoned.insert(waiter);
@@ -174,11 +161,7 @@ impl History {
     fn store(&mut self) {
         if !self.bench.writes.is_empty() {
             let fails = self.random.chance(15);
-            self.bench.store(if fails {
-                Err(GroupError::CoordinatorNotAvailable)
-            } else {
-                Ok(())
-            });
+            self.bench.store(if fails { Err(GroupError::CoordinatorNotAvailable) } else { Ok(()) });
         }
     }
 
@@ -195,41 +178,19 @@ impl History {
         for (instance, id) in &group.statics {
             assert_eq!(group.members[id].instance_id.as_ref(), Some(instance));
         }
-        let statics = group
-            .members
-            .values()
-            .filter(|member| member.is_static())
-            .count();
+        let statics = group.members.values().filter(|member| member.is_static()).count();
         assert_eq!(statics, group.statics.len(), "an instance is one member");
-        let waiting = group
-            .members
-            .values()
-            .filter(|member| member.awaits_join())
-            .count();
+        let waiting = group.members.values().filter(|member| member.awaits_join()).count();
         assert_eq!(waiting, group.awaiting_join());
-        assert!(
-            group
-                .pending
-                .keys()
-                .all(|id| !group.members.contains_key(id))
-        );
+        assert!(group.pending.keys().all(|id| !group.members.contains_key(id)));
         for member in group.members.values() {
             let sync = matches!(member.parked, Parked::Sync(_));
-            assert!(
-                !sync || group.state() == State::CompletingRebalance,
-                "a sync left behind"
-            );
-            assert_eq!(
-                &*member.id,
-                group.members.get_key_value(&member.id).unwrap().0.as_ref()
-            );
+            assert!(!sync || group.state() == State::CompletingRebalance, "a sync left behind");
+            assert_eq!(&*member.id, group.members.get_key_value(&member.id).unwrap().0.as_ref());
         }
         if matches!(group.state(), State::CompletingRebalance | State::Stable) {
             let protocol = group.protocol.as_ref().expect("a protocol was chosen");
-            let others = group
-                .members
-                .values()
-                .filter(|member| !member.supports(protocol));
+            let others = group.members.values().filter(|member| !member.supports(protocol));
             // Only a member that is on its way into the next round may have dropped it.
             assert_eq!(others.filter(|member| !member.awaits_join()).count(), 0);
         }
@@ -239,25 +200,14 @@ impl History {
     /// In one generation one member at most was told that it leads.
     fn check_leaders(&self) {
         let mut leaders = std::collections::BTreeMap::new();
-        for reply in self
-            .bench
-            .joins
-            .values()
-            .filter(|reply| reply.error.is_none())
-        {
+        for reply in self.bench.joins.values().filter(|reply| reply.error.is_none()) {
             if reply.members.is_empty() {
                 continue;
             }
             assert_eq!(reply.leader, reply.member_id);
-            let lineage = leaders
-                .entry(reply.generation)
-                .or_insert_with(|| reply.leader.clone());
+            let lineage = leaders.entry(reply.generation).or_insert_with(|| reply.leader.clone());
             let same = *lineage == reply.leader;
-            assert!(
-                same || reply.skip_assignment,
-                "two leaders in {}",
-                reply.generation
-            );
+            assert!(same || reply.skip_assignment, "two leaders in {}", reply.generation);
         }
     }
 
@@ -275,16 +225,10 @@ impl History {
         }
         assert_eq!(self.bench.state(), State::Empty, "everybody fell silent");
         for waiter in self.asked_joins.difference(&self.abandoned) {
-            assert!(
-                self.bench.joins.contains_key(waiter),
-                "join {waiter:?} was never answered"
-            );
+            assert!(self.bench.joins.contains_key(waiter), "join {waiter:?} was never answered");
         }
         for waiter in self.asked_syncs.difference(&self.abandoned) {
-            assert!(
-                self.bench.syncs.contains_key(waiter),
-                "sync {waiter:?} was never answered"
-            );
+            assert!(self.bench.syncs.contains_key(waiter), "sync {waiter:?} was never answered");
         }
     }
 }
@@ -305,10 +249,7 @@ fn run(seed: u64) {
 
 #[test]
 fn random_histories_keep_the_invariants_and_answer_everybody() {
-    match std::env::var("ONCELOG_GROUP_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-    {
+    match std::env::var("ONCELOG_GROUP_SEED").ok().and_then(|seed| seed.parse().ok()) {
         Some(seed) => run(seed),
         None => (0..1_500).for_each(run),
     }

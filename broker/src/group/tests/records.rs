@@ -8,23 +8,13 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text
-        .bytes()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .collect();
-    let pairs = digits
-        .chunks(2)
-        .map(|pair| std::str::from_utf8(pair).unwrap());
-    pairs
-        .map(|pair| u8::from_str_radix(pair, 16).unwrap())
-        .collect()
+    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+    pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
 }
 
 fn partition(topic: &str, partition: i32) -> TopicPartition {
-    TopicPartition {
-        topic: Arc::from(topic),
-        partition,
-    }
+    TopicPartition { topic: Arc::from(topic), partition }
 }
 
 fn offset_value() -> OffsetValue {
@@ -69,21 +59,10 @@ fn keys_are_byte_exact() {
     assert_eq!(key, hex("0001 0001 67 0001 74 00000005"));
     assert_eq!(encode_group_key("g").unwrap(), hex("0002 0001 67"));
 
-    let offset = Key::Offset {
-        group: Arc::from("g"),
-        partition: partition("t", 5),
-    };
+    let offset = Key::Offset { group: Arc::from("g"), partition: partition("t", 5) };
     assert_eq!(Key::decode(&key), Ok(offset.clone()));
-    assert_eq!(
-        Key::decode(&hex("0000 0001 67 0001 74 00000005")),
-        Ok(offset)
-    );
-    assert_eq!(
-        Key::decode(&hex("0002 0001 67")),
-        Ok(Key::Group {
-            group: Arc::from("g")
-        })
-    );
+    assert_eq!(Key::decode(&hex("0000 0001 67 0001 74 00000005")), Ok(offset));
+    assert_eq!(Key::decode(&hex("0002 0001 67")), Ok(Key::Group { group: Arc::from("g") }));
 }
 
 // G-1: keys of other protocols, and of later brokers.
@@ -103,11 +82,8 @@ fn offset_values_are_byte_exact() {
     assert_eq!(value.encode().unwrap(), hex(OFFSET_V3));
     assert_eq!(OffsetValue::decode(&hex(OFFSET_V3)), Ok(value.clone()));
 
-    let expiring = OffsetValue {
-        leader_epoch: -1,
-        expire_timestamp_ms: Some(1_700_000_000_001),
-        ..value
-    };
+    let expiring =
+        OffsetValue { leader_epoch: -1, expire_timestamp_ms: Some(1_700_000_000_001), ..value };
     let v1 = "0001 000000000000002a 0004 6e6f7465 0000018bcfe56800 0000018bcfe56801";
     assert_eq!(expiring.encode().unwrap(), hex(v1));
     assert_eq!(OffsetValue::decode(&hex(v1)), Ok(expiring));
@@ -116,14 +92,9 @@ fn offset_values_are_byte_exact() {
 // G-2.
 #[test]
 fn every_version_of_an_offset_value_is_read() {
-    let old = OffsetValue {
-        leader_epoch: -1,
-        ..offset_value()
-    };
+    let old = OffsetValue { leader_epoch: -1, ..offset_value() };
     for version in ["0000", "0002"] {
-        let bytes = hex(&format!(
-            "{version} 000000000000002a 0004 6e6f7465 0000018bcfe56800"
-        ));
+        let bytes = hex(&format!("{version} 000000000000002a 0004 6e6f7465 0000018bcfe56800"));
         assert_eq!(OffsetValue::decode(&bytes), Ok(old.clone()));
     }
     // Version 4 with one tag of two bytes.
@@ -131,10 +102,7 @@ fn every_version_of_an_offset_value_is_read() {
     assert_eq!(OffsetValue::decode(&flexible), Ok(offset_value()));
     let unknown = OffsetValue::decode(&hex("0005 00"));
     assert_eq!(unknown, Err(RecordError::UnknownVersion(5)));
-    assert_eq!(
-        OffsetValue::decode(&hex("ffff")),
-        Err(RecordError::UnknownVersion(-1))
-    );
+    assert_eq!(OffsetValue::decode(&hex("ffff")), Err(RecordError::UnknownVersion(-1)));
 }
 
 // G-2.
@@ -151,26 +119,16 @@ fn every_version_of_a_group_value_is_read() {
     let member = "0002 6d31 0001 63 0002 2f68";
     let rest = "00002710 00000001 01 00000002 0203";
     let with = |version: &str, since: &str, rebalance: &str| {
-        hex(&format!(
-            "{version} {head} {since} 00000001 {member} {rebalance} {rest}"
-        ))
+        hex(&format!("{version} {head} {since} 00000001 {member} {rebalance} {rest}"))
     };
     let v2 = GroupValue::decode(&with("0002", "0000018bcfe56800", "0000ea60"));
     assert_eq!(v2, Ok(group_value()));
     let v1 = GroupValue::decode(&with("0001", "", "0000ea60")).unwrap();
-    assert_eq!(
-        v1,
-        GroupValue {
-            state_since_ms: None,
-            ..group_value()
-        }
-    );
+    assert_eq!(v1, GroupValue { state_since_ms: None, ..group_value() });
     let v0 = GroupValue::decode(&with("0000", "", "")).unwrap();
     assert_eq!(v0.members[0].rebalance_timeout_ms, 10_000);
-    let v4 = hex(
-        "0004 09 636f6e73756d6572 00000003 06 72616e6765 03 6d31 0000018bcfe56800
-        02 03 6d31 00 02 63 03 2f68 0000ea60 00002710 02 01 03 0203 00 00",
-    );
+    let v4 = hex("0004 09 636f6e73756d6572 00000003 06 72616e6765 03 6d31 0000018bcfe56800
+        02 03 6d31 00 02 63 03 2f68 0000ea60 00002710 02 01 03 0203 00 00");
     assert_eq!(GroupValue::decode(&v4), Ok(group_value()));
 }
 
@@ -199,10 +157,7 @@ fn lengths_and_counts_are_not_believed() {
     assert_eq!(GroupValue::decode(&null), Err(RecordError::BadLength));
     let varint = hex("0004 ffffffffff7f");
     assert_eq!(GroupValue::decode(&varint), Err(RecordError::BadLength));
-    assert_eq!(
-        Key::decode(&hex("0002 0002 c328")),
-        Err(RecordError::NotUtf8)
-    );
+    assert_eq!(Key::decode(&hex("0002 0002 c328")), Err(RecordError::NotUtf8));
     let tags = hex("0004 000000000000002a 00000007 01 0000018bcfe56800 ffffffff0f");
     assert_eq!(OffsetValue::decode(&tags), Err(RecordError::Truncated));
 }

@@ -139,11 +139,7 @@ fn stable_repeats_itself_to_an_unchanged_follower_and_rebalances_for_the_rest() 
     assert_eq!(bench.state(), State::Stable);
 
     bench.join(rejoin("a"));
-    assert_eq!(
-        bench.state(),
-        State::PreparingRebalance,
-        "a leader that rejoins wants a round"
-    );
+    assert_eq!(bench.state(), State::PreparingRebalance, "a leader that rejoins wants a round");
 
     let mut bench = stable();
     let mut changed = rejoin("b");
@@ -181,10 +177,7 @@ fn dead_answers_that_the_coordinator_is_not_available() {
     }
     let sync = bench.sync(follower("a", generation));
     assert_eq!(bench.synced(sync).error, Some(CoordinatorNotAvailable));
-    assert_eq!(
-        bench.heartbeat("a", generation),
-        Err(CoordinatorNotAvailable)
-    );
+    assert_eq!(bench.heartbeat("a", generation), Err(CoordinatorNotAvailable));
     assert_eq!(bench.commit("", -1), Err(CoordinatorNotAvailable));
     assert_eq!(bench.leave("a"), Err(CoordinatorNotAvailable));
 }

@@ -146,16 +146,10 @@ fn a_group_read_from_the_log_goes_on_with_fresh_sessions() {
     let generation = bench.group.generation();
     bench.sync(leader("a", generation, &[("b", "work".into())]));
     let value = bench.store(Ok(()));
-    let limits = Limits {
-        initial_rebalance_delay_ms: 0,
-        members_max: usize::MAX,
-    };
+    let limits = Limits { initial_rebalance_delay_ms: 0, members_max: usize::MAX };
     let mut after = Bench::new();
     after.group = Group::restore(limits, now(0), value);
-    assert_eq!(
-        (after.state(), after.group.generation()),
-        (State::Stable, generation)
-    );
+    assert_eq!((after.state(), after.group.generation()), (State::Stable, generation));
     assert_eq!(after.heartbeat("b", generation), Ok(()));
     let sync = after.sync(follower("b", generation));
     assert_eq!(&after.synced(sync).assignment[..], b"work");
