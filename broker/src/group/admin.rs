@@ -24,10 +24,7 @@ impl Coordinator {
     #[must_use]
     pub fn list(&self, request: &ListGroupsRequest) -> ListGroupsResponse {
         let passes = |filter: &[Str], name: &str| {
-            filter.is_empty()
-                || filter
-                    .iter()
-                    .any(|wanted| wanted.eq_ignore_ascii_case(name))
+            filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
         };
         if !passes(&request.types_filter, CLASSIC) {
             return ListGroupsResponse::default();
@@ -42,10 +39,7 @@ impl Coordinator {
             });
         }
         groups.sort_by(|a, b| a.group_id.cmp(&b.group_id));
-        ListGroupsResponse {
-            groups,
-            ..ListGroupsResponse::default()
-        }
+        ListGroupsResponse { groups, ..ListGroupsResponse::default() }
     }
 
     /// State and members of groups.
@@ -62,10 +56,7 @@ impl Coordinator {
             }
             described
         });
-        DescribeGroupsResponse {
-            groups: groups.collect(),
-            ..DescribeGroupsResponse::default()
-        }
+        DescribeGroupsResponse { groups: groups.collect(), ..DescribeGroupsResponse::default() }
     }
 
     fn describe_one(&self, group_id: &Str, version: i16) -> DescribedGroup {
@@ -89,15 +80,9 @@ impl Coordinator {
         for group_id in request.groups_names {
             let outcome = self.delete_one(&group_id).await;
             let error_code = GroupError::code_of(&outcome);
-            results.push(DeletableGroupResult {
-                group_id,
-                error_code,
-            });
+            results.push(DeletableGroupResult { group_id, error_code });
         }
-        DeleteGroupsResponse {
-            results,
-            ..DeleteGroupsResponse::default()
-        }
+        DeleteGroupsResponse { results, ..DeleteGroupsResponse::default() }
     }
 
     async fn delete_one(&self, group_id: &str) -> Result<(), GroupError> {
@@ -132,14 +117,9 @@ struct Burial {
 fn entomb(shared: &Arc<Shared>, slot: &Arc<Slot>, cell: &mut Cell) -> Result<Burial, GroupError> {
     let partitions = cell.offsets.partitions();
     let chunks = partitions.chunks(TOMBSTONES_MAX);
-    let offsets = chunks
-        .map(|chunk| bury(shared, slot, cell, chunk))
-        .collect();
+    let offsets = chunks.map(|chunk| bury(shared, slot, cell, chunk)).collect();
     let entry = group_tombstone(&slot.id).ok_or(GroupError::InvalidGroupId)?;
-    Ok(Burial {
-        offsets,
-        group: shared.append(slot.partition, &[entry])?,
-    })
+    Ok(Burial { offsets, group: shared.append(slot.partition, &[entry])? })
 }
 
 impl Burial {
@@ -148,11 +128,7 @@ impl Burial {
         for stored in self.offsets {
             outcome = outcome.and(stored.outcome().await);
         }
-        let group = self
-            .group
-            .stored
-            .await
-            .map_err(|error| GroupError::from_store(&error));
+        let group = self.group.stored.await.map_err(|error| GroupError::from_store(&error));
         outcome = outcome.and(group);
         shared.on(slot, |cell, now, _effects| match outcome {
             Ok(()) => cell.removed = true,
@@ -194,16 +170,8 @@ fn described(group_id: &Str, group: &Group) -> DescribedGroup {
         group_instance_id: member.instance_id.as_deref().map(Str::from),
         client_id: Str::from(&*member.client_id),
         client_host: Str::from(&*member.client_host),
-        member_metadata: if settled {
-            member.metadata(protocol)
-        } else {
-            Default::default()
-        },
-        member_assignment: if settled {
-            member.assignment.clone()
-        } else {
-            Default::default()
-        },
+        member_metadata: if settled { member.metadata(protocol) } else { Default::default() },
+        member_assignment: if settled { member.assignment.clone() } else { Default::default() },
     });
     DescribedGroup {
         group_id: group_id.clone(),

@@ -81,14 +81,10 @@ fn remove_group(shared: &Arc<Shared>, slot: &Arc<Slot>, cell: &mut Cell) {
     let written = group_tombstone(&slot.id).map(|entry| shared.append(slot.partition, &[entry]));
     match written {
         Some(Ok(written)) => {
-            shared.when_stored(
-                slot,
-                written,
-                |cell, now, outcome, _effects| match outcome {
-                    Ok(()) => cell.removed = true,
-                    Err(_) => cell.group.revive(now),
-                },
-            )
+            shared.when_stored(slot, written, |cell, now, outcome, _effects| match outcome {
+                Ok(()) => cell.removed = true,
+                Err(_) => cell.group.revive(now),
+            })
         }
         _ => cell.group.revive(shared.now()),
     }
@@ -99,10 +95,7 @@ pub(super) const TOMBSTONES_MAX: usize = 1000;
 
 /// The record that removes a group.
 pub(super) fn group_tombstone(group_id: &str) -> Option<Entry> {
-    Some(Entry {
-        key: records::encode_group_key(group_id).ok()?,
-        value: None,
-    })
+    Some(Entry { key: records::encode_group_key(group_id).ok()?, value: None })
 }
 
 /// Starts to remove the offsets of `partitions`.
@@ -112,10 +105,6 @@ pub(super) fn bury(
     cell: &mut Cell,
     partitions: &[TopicPartition],
 ) -> Stored {
-    let writes = partitions
-        .iter()
-        .cloned()
-        .map(|partition| (partition, None))
-        .collect();
+    let writes = partitions.iter().cloned().map(|partition| (partition, None)).collect();
     shared.write_offsets(slot, cell, writes)
 }

@@ -29,9 +29,7 @@ pub(super) struct Stored(oneshot::Receiver<Result<(), GroupError>>);
 
 impl Stored {
     pub(super) async fn outcome(self) -> Result<(), GroupError> {
-        self.0
-            .await
-            .unwrap_or(Err(GroupError::CoordinatorNotAvailable))
+        self.0.await.unwrap_or(Err(GroupError::CoordinatorNotAvailable))
     }
 }
 
@@ -101,10 +99,7 @@ impl Coordinator {
         if let Err(error) = outcome {
             refuse_rest(&mut verdicts, error);
         }
-        OffsetCommitResponse {
-            topics: verdicts,
-            ..OffsetCommitResponse::default()
-        }
+        OffsetCommitResponse { topics: verdicts, ..OffsetCommitResponse::default() }
     }
 
     /// Looks at each partition by itself; what can be stored comes back as writes.
@@ -123,22 +118,15 @@ impl Coordinator {
                 10.. => self.shared.host.topic_name(topic.topic_id),
                 _ => Some(topic.name.clone()),
             };
-            let known = name
-                .ok_or(GroupError::UnknownTopicId)
-                .map(|name| shared_str(&name));
+            let known = name.ok_or(GroupError::UnknownTopicId).map(|name| shared_str(&name));
             let verdicts = topic.partitions.iter().map(|asked| {
-                let verdict = known
-                    .clone()
-                    .and_then(|topic| self.judge_partition(topic, asked));
+                let verdict = known.clone().and_then(|topic| self.judge_partition(topic, asked));
                 let error_code = GroupError::code_of(&verdict);
                 if let Ok(partition) = verdict {
                     let value = offset_value(asked, now_ms, expire_timestamp_ms);
                     writes.push((partition, Some(value)));
                 }
-                OffsetCommitResponsePartition {
-                    partition_index: asked.partition_index,
-                    error_code,
-                }
+                OffsetCommitResponsePartition { partition_index: asked.partition_index, error_code }
             });
             OffsetCommitResponseTopic {
                 partitions: verdicts.collect(),
@@ -163,10 +151,7 @@ impl Coordinator {
         if metadata.len() > METADATA_STORED_MAX || metadata.encode_utf16().count() > longest {
             return Err(GroupError::OffsetMetadataTooLarge);
         }
-        Ok(TopicPartition {
-            topic,
-            partition: asked.partition_index,
-        })
+        Ok(TopicPartition { topic, partition: asked.partition_index })
     }
 
     async fn commit(
@@ -192,12 +177,9 @@ impl Coordinator {
         };
         let begun = if committer.generation < 0 {
             // A consumer that manages its assignment itself, or an administrator, needs no group.
-            self.shared
-                .with_new(group_id, |slot, cell, now, _effects| store(slot, cell, now))
+            self.shared.with_new(group_id, |slot, cell, now, _effects| store(slot, cell, now))
         } else {
-            let known = self
-                .shared
-                .with(group_id, |slot, cell, now, _| store(slot, cell, now));
+            let known = self.shared.with(group_id, |slot, cell, now, _| store(slot, cell, now));
             known.unwrap_or(Err(unknown_group(version)))
         };
         match begun? {
@@ -209,16 +191,10 @@ impl Coordinator {
     /// Forgets how far a group has read in some partitions (G-33).
     pub async fn delete_offsets(&self, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
         match self.try_delete_offsets(&request).await {
-            Ok(topics) => OffsetDeleteResponse {
-                topics,
-                ..OffsetDeleteResponse::default()
-            },
+            Ok(topics) => OffsetDeleteResponse { topics, ..OffsetDeleteResponse::default() },
             Err(error) => {
                 let error_code = error.code();
-                OffsetDeleteResponse {
-                    error_code,
-                    ..OffsetDeleteResponse::default()
-                }
+                OffsetDeleteResponse { error_code, ..OffsetDeleteResponse::default() }
             }
         }
     }
@@ -228,26 +204,24 @@ impl Coordinator {
         request: &OffsetDeleteRequest,
     ) -> Result<Vec<OffsetDeleteResponseTopic>, GroupError> {
         check_group_id(&request.group_id)?;
-        let begun = self
-            .shared
-            .with(&request.group_id, |slot, cell, _now, _effects| {
-                match cell.group.state() {
-                    State::Dead => return Err(GroupError::GroupIdNotFound),
-                    State::Empty => {}
-                    _ if cell.group.runs_consumer_protocol() => {}
-                    _ => return Err(GroupError::NonEmptyGroup),
-                }
-                let subscribed = cell.group.subscribed();
-                let mut doomed = Vec::new();
-                let topics = request.topics.iter().map(|topic| {
-                    let read = subscribed.may_read(&topic.name);
-                    self.judge_deletion(cell, topic, read, &mut doomed)
-                });
-                let topics = topics.collect::<Vec<_>>();
-                let chunks = doomed.chunks(TOMBSTONES_MAX);
-                let writes = chunks.map(|chunk| bury(&self.shared, slot, cell, chunk));
-                Ok((topics, writes.collect::<Vec<_>>()))
+        let begun = self.shared.with(&request.group_id, |slot, cell, _now, _effects| {
+            match cell.group.state() {
+                State::Dead => return Err(GroupError::GroupIdNotFound),
+                State::Empty => {}
+                _ if cell.group.runs_consumer_protocol() => {}
+                _ => return Err(GroupError::NonEmptyGroup),
+            }
+            let subscribed = cell.group.subscribed();
+            let mut doomed = Vec::new();
+            let topics = request.topics.iter().map(|topic| {
+                let read = subscribed.may_read(&topic.name);
+                self.judge_deletion(cell, topic, read, &mut doomed)
             });
+            let topics = topics.collect::<Vec<_>>();
+            let chunks = doomed.chunks(TOMBSTONES_MAX);
+            let writes = chunks.map(|chunk| bury(&self.shared, slot, cell, chunk));
+            Ok((topics, writes.collect::<Vec<_>>()))
+        });
         let (topics, writes) = begun.unwrap_or(Err(GroupError::GroupIdNotFound))?;
         for stored in writes {
             stored.outcome().await?;
@@ -274,21 +248,12 @@ impl Coordinator {
                 Err(GroupError::UnknownTopicOrPartition)
             };
             if verdict.is_ok() && held {
-                doomed.push(TopicPartition {
-                    topic: shared_str(&topic.name),
-                    partition,
-                });
+                doomed.push(TopicPartition { topic: shared_str(&topic.name), partition });
             }
             let error_code = GroupError::code_of(&verdict);
-            OffsetDeleteResponsePartition {
-                partition_index: partition,
-                error_code,
-            }
+            OffsetDeleteResponsePartition { partition_index: partition, error_code }
         });
-        OffsetDeleteResponseTopic {
-            partitions: partitions.collect(),
-            name: topic.name.clone(),
-        }
+        OffsetDeleteResponseTopic { partitions: partitions.collect(), name: topic.name.clone() }
     }
 
     /// Forgets every group's offsets of a topic that is gone (G-34).
@@ -300,9 +265,7 @@ impl Coordinator {
         for slot in self.shared.slots() {
             self.shared.on(&slot, |cell, _now, _effects| {
                 let all = cell.offsets.partitions().into_iter();
-                let doomed = all
-                    .filter(|partition| &*partition.topic == topic)
-                    .collect::<Vec<_>>();
+                let doomed = all.filter(|partition| &*partition.topic == topic).collect::<Vec<_>>();
                 for chunk in doomed.chunks(TOMBSTONES_MAX) {
                     writes.push(bury(&self.shared, &slot, cell, chunk));
                 }
@@ -317,11 +280,7 @@ impl Coordinator {
 
 /// A generation of a group that never was (G-21).
 fn unknown_group(version: i16) -> GroupError {
-    if version >= 9 {
-        GroupError::GroupIdNotFound
-    } else {
-        GroupError::IllegalGeneration
-    }
+    if version >= 9 { GroupError::GroupIdNotFound } else { GroupError::IllegalGeneration }
 }
 
 /// A commit too large to store is refused with a code of its own.
@@ -334,10 +293,7 @@ fn commit_error(error: GroupError) -> GroupError {
 
 /// What concerns the whole commit is said of every partition not refused already.
 fn refuse_rest(verdicts: &mut Verdicts, error: GroupError) {
-    for partition in verdicts
-        .iter_mut()
-        .flat_map(|topic| topic.partitions.iter_mut())
-    {
+    for partition in verdicts.iter_mut().flat_map(|topic| topic.partitions.iter_mut()) {
         if partition.error_code == 0 {
             partition.error_code = error.code();
         }

@@ -4,10 +4,7 @@ use super::state::Limits;
 
 /// Settings of the group coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "a plain record the server fills in field by field"
-)]
+#[expect(clippy::exhaustive_structs, reason = "a plain record the server fills in field by field")]
 pub struct Config {
     /// How long the first round of an empty group waits for more members, in ms. Default 0: a lone
     /// member starts at once. Raising it delays every fresh group, and saves it rebalances.

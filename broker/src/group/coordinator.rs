@@ -9,11 +9,12 @@ use super::config::Config;
 use super::effect::{Effect, JoinReply, SyncReply, Token};
 use super::error::GroupError;
 use super::journal::{Entry, Journal, Written, partition_of};
-use super::load::load;
+use super::load::{LoadReport, load};
 use super::member::Waiter;
 use super::offsets::Offsets;
 use super::records::{self, GroupValue};
 use super::state::{Group, Limits, Now};
+use super::store::EngineJournal;
 use super::timers::Timers;
 use crate::protocol::{Str, Uuid};
 use parking_lot::{Mutex, MutexGuard};
@@ -51,10 +52,7 @@ impl Caller {
     /// A client by the name it gives itself and the address it comes from (`/127.0.0.1`, say).
     #[must_use]
     pub fn new(client_id: &str, client_host: &str) -> Self {
-        Self {
-            client_id: Arc::from(client_id),
-            client_host: Arc::from(client_host),
-        }
+        Self { client_id: Arc::from(client_id), client_host: Arc::from(client_host) }
     }
 }
 
@@ -62,6 +60,7 @@ impl Caller {
 #[derive(Clone, Debug)]
 pub struct Coordinator {
     pub(super) shared: Arc<Shared>,
+    report: Arc<LoadReport>,
 }
 
 #[derive(Debug)]
@@ -111,16 +110,21 @@ enum Answer {
 }
 
 impl Coordinator {
-    /// The coordinator over the engine's `__consumer_offsets`. Blocks, within a tokio runtime.
+    /// Reads all stored groups and offsets and starts the timers, on the current tokio runtime.
+    /// Blocks while it reads.
     ///
     /// # Errors
-    /// Those of reading what is stored.
+    /// What opening or reading the log met. Damaged ranges are no error; see
+    /// [`load_report`](Self::load_report).
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub fn open(
         config: Config,
         engine: &oncelog::Engine,
         host: Arc<dyn Host>,
     ) -> oncelog::Result<Self> {
-        let journal = super::store::EngineJournal::new(engine.clone(), host.random_id().0)?;
+        let journal = EngineJournal::open(engine, host.random_id().0)?;
         Self::open_on(config, Arc::new(journal), host)
     }
 
@@ -140,12 +144,15 @@ impl Coordinator {
             timers: Arc::default(),
             next_number: AtomicU64::new(0),
         });
-        load(&shared)?;
-        shared.runtime.spawn(super::clockwork::run(
-            Arc::downgrade(&shared),
-            shared.timers.clone(),
-        ));
-        Ok(Self { shared })
+        let report = load(&shared)?;
+        shared.runtime.spawn(super::clockwork::run(Arc::downgrade(&shared), shared.timers.clone()));
+        Ok(Self { shared, report: Arc::new(report) })
+    }
+
+    /// What could not be used of the stored state.
+    #[must_use]
+    pub fn load_report(&self) -> &LoadReport {
+        &self.report
     }
 
     /// The partition of `__consumer_offsets` that keeps a group (G-3).
@@ -187,10 +194,7 @@ impl Shared {
             return Ok(());
         }
         let journal = self.journal.clone();
-        let opened = self
-            .runtime
-            .spawn_blocking(move || journal.open(partition))
-            .await;
+        let opened = self.runtime.spawn_blocking(move || journal.open(partition)).await;
         match opened {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(GroupError::from_store(&error)),
@@ -220,13 +224,7 @@ impl Shared {
 
     fn slot(&self, group_id: &str, group: Group, offsets: Offsets) -> Arc<Slot> {
         let waiters = HashMap::new();
-        let cell = Cell {
-            group,
-            offsets,
-            waiters,
-            armed_ms: None,
-            removed: false,
-        };
+        let cell = Cell { group, offsets, waiters, armed_ms: None, removed: false };
         Arc::new(Slot {
             id: Arc::from(group_id),
             partition: self.partition_of(group_id),
@@ -328,10 +326,7 @@ impl Shared {
 
     fn forget(&self, slot: &Arc<Slot>) {
         let mut groups = self.groups.lock();
-        if groups
-            .get(&slot.id)
-            .is_some_and(|held| Arc::ptr_eq(held, slot))
-        {
+        if groups.get(&slot.id).is_some_and(|held| Arc::ptr_eq(held, slot)) {
             groups.remove(&slot.id);
         }
     }
@@ -383,10 +378,7 @@ impl Shared {
     ) -> Result<(), GroupError> {
         let key = records::encode_group_key(&slot.id).map_err(|_long| GroupError::Unknown)?;
         let value = value.encode().map_err(|_long| GroupError::Unknown)?;
-        let entry = Entry {
-            key,
-            value: Some(value),
-        };
+        let entry = Entry { key, value: Some(value) };
         let written = self.append(slot.partition, &[entry])?;
         self.when_stored(slot, written, move |cell, now, outcome, effects| {
             cell.group.stored(now, token, outcome, effects);
@@ -408,13 +400,8 @@ impl Shared {
     ) {
         let (shared, slot) = (self.clone(), slot.clone());
         self.runtime.spawn(async move {
-            let outcome = written
-                .stored
-                .await
-                .map_err(|error| GroupError::from_store(&error));
-            shared.on(&slot, |cell, now, effects| {
-                event(cell, now, outcome, effects)
-            });
+            let outcome = written.stored.await.map_err(|error| GroupError::from_store(&error));
+            shared.on(&slot, |cell, now, effects| event(cell, now, outcome, effects));
         });
     }
 
@@ -448,13 +435,7 @@ impl Shared {
         waiter: Waiter,
         receiver: oneshot::Receiver<T>,
     ) -> Parking<T> {
-        Parking {
-            shared: self.clone(),
-            slot: slot.clone(),
-            waiter,
-            receiver,
-            answered: false,
-        }
+        Parking { shared: self.clone(), slot: slot.clone(), waiter, receiver, answered: false }
     }
 }
 

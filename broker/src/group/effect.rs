@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 /// Names a write until [`super::state::Group::stored`] reports its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Token(pub(super) u64);
+pub(super) struct Token(pub(super) u64);
 
 /// One thing to do, in the order given.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum Effect {
+pub(super) enum Effect {
     /// Answer a JoinGroup.
     AnswerJoin(Waiter, JoinReply),
     /// Answer a SyncGroup.
@@ -24,35 +23,32 @@ pub enum Effect {
 
 /// The answer to a JoinGroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct JoinReply {
-    pub(crate) error: Option<GroupError>,
-    pub(crate) generation: i32,
-    pub(crate) protocol_type: Option<Arc<str>>,
-    pub(crate) protocol: Option<Arc<str>>,
-    pub(crate) leader: Arc<str>,
-    pub(crate) skip_assignment: bool,
-    pub(crate) member_id: Arc<str>,
-    pub(crate) members: Vec<JoinedMember>,
+pub(super) struct JoinReply {
+    pub(super) error: Option<GroupError>,
+    pub(super) generation: i32,
+    pub(super) protocol_type: Option<Arc<str>>,
+    pub(super) protocol: Option<Arc<str>>,
+    pub(super) leader: Arc<str>,
+    pub(super) skip_assignment: bool,
+    pub(super) member_id: Arc<str>,
+    pub(super) members: Vec<JoinedMember>,
 }
 
 /// A member as the leader sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct JoinedMember {
-    pub(crate) id: Arc<str>,
-    pub(crate) instance_id: Option<Arc<str>>,
-    pub(crate) metadata: Bytes,
+pub(super) struct JoinedMember {
+    pub(super) id: Arc<str>,
+    pub(super) instance_id: Option<Arc<str>>,
+    pub(super) metadata: Bytes,
 }
 
 /// The answer to a SyncGroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SyncReply {
-    pub(crate) error: Option<GroupError>,
-    pub(crate) protocol_type: Option<Arc<str>>,
-    pub(crate) protocol: Option<Arc<str>>,
-    pub(crate) assignment: Bytes,
+pub(super) struct SyncReply {
+    pub(super) error: Option<GroupError>,
+    pub(super) protocol_type: Option<Arc<str>>,
+    pub(super) protocol: Option<Arc<str>>,
+    pub(super) assignment: Bytes,
 }
 
 impl JoinReply {
@@ -73,11 +69,6 @@ impl JoinReply {
 
 impl SyncReply {
     pub(super) fn refused(error: GroupError) -> Self {
-        Self {
-            error: Some(error),
-            protocol_type: None,
-            protocol: None,
-            assignment: Bytes::new(),
-        }
+        Self { error: Some(error), protocol_type: None, protocol: None, assignment: Bytes::new() }
     }
 }

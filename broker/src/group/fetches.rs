@@ -16,10 +16,8 @@ impl Coordinator {
     pub fn fetch_offsets(&self, request: &OffsetFetchRequest, version: i16) -> OffsetFetchResponse {
         let stable = request.require_stable;
         if version >= 8 {
-            let groups = request
-                .groups
-                .iter()
-                .map(|asked| self.fetch_group(asked, stable, version));
+            let groups =
+                request.groups.iter().map(|asked| self.fetch_group(asked, stable, version));
             return OffsetFetchResponse {
                 groups: groups.collect(),
                 ..OffsetFetchResponse::default()
@@ -50,11 +48,9 @@ impl Coordinator {
         stable: bool,
         version: i16,
     ) -> OffsetFetchResponseGroup {
-        let found = self
-            .shared
-            .with(&asked.group_id, |_slot, cell, _now, _effects| {
-                self.fetch_topics(&cell.offsets, asked, stable, version)
-            });
+        let found = self.shared.with(&asked.group_id, |_slot, cell, _now, _effects| {
+            self.fetch_topics(&cell.offsets, asked, stable, version)
+        });
         let topics =
             found.unwrap_or_else(|| self.fetch_topics(&Offsets::default(), asked, stable, version));
         OffsetFetchResponseGroup {
@@ -73,9 +69,8 @@ impl Coordinator {
     ) -> Vec<OffsetFetchResponseTopics> {
         match &asked.topics {
             Some(topics) => {
-                let of = topics
-                    .iter()
-                    .map(|topic| self.fetch_topic(offsets, topic, stable, version));
+                let of =
+                    topics.iter().map(|topic| self.fetch_topic(offsets, topic, stable, version));
                 of.collect()
             }
             None => self.fetch_all(offsets, stable, version),
@@ -93,13 +88,10 @@ impl Coordinator {
             10.. => self.shared.host.topic_name(asked.topic_id),
             _ => Some(asked.name.clone()),
         };
-        let partitions = asked
-            .partition_indexes
-            .iter()
-            .map(|&partition| match &name {
-                Some(name) => answer(partition, offsets.fetch(name, partition, stable)),
-                None => nothing(partition, Some(GroupError::UnknownTopicId)),
-            });
+        let partitions = asked.partition_indexes.iter().map(|&partition| match &name {
+            Some(name) => answer(partition, offsets.fetch(name, partition, stable)),
+            None => nothing(partition, Some(GroupError::UnknownTopicId)),
+        });
         OffsetFetchResponseTopics {
             partitions: partitions.collect(),
             name: asked.name.clone(),
@@ -114,23 +106,17 @@ impl Coordinator {
         stable: bool,
         version: i16,
     ) -> Vec<OffsetFetchResponseTopics> {
-        let topics = offsets
-            .committed_partitions()
-            .filter_map(|(topic, partitions)| {
-                let topic_id = match version {
-                    10.. => self.shared.host.topic_id(topic)?,
-                    _ => Uuid::ZERO,
-                };
-                let fetched = partitions
-                    .into_iter()
-                    .map(|partition| answer(partition, offsets.fetch(topic, partition, stable)));
-                let partitions = fetched.collect();
-                Some(OffsetFetchResponseTopics {
-                    name: Str::from(&**topic),
-                    topic_id,
-                    partitions,
-                })
-            });
+        let topics = offsets.committed_partitions().filter_map(|(topic, partitions)| {
+            let topic_id = match version {
+                10.. => self.shared.host.topic_id(topic)?,
+                _ => Uuid::ZERO,
+            };
+            let fetched = partitions
+                .into_iter()
+                .map(|partition| answer(partition, offsets.fetch(topic, partition, stable)));
+            let partitions = fetched.collect();
+            Some(OffsetFetchResponseTopics { name: Str::from(&**topic), topic_id, partitions })
+        });
         topics.collect()
     }
 }
@@ -161,18 +147,12 @@ fn nothing(partition: i32, error: Option<GroupError>) -> OffsetFetchResponsePart
 
 /// The form of a topic before one request could ask for several groups.
 fn single_group_topic(topic: OffsetFetchResponseTopics) -> OffsetFetchResponseTopic {
-    let partitions = topic
-        .partitions
-        .into_iter()
-        .map(|fetched| OffsetFetchResponsePartition {
-            partition_index: fetched.partition_index,
-            committed_offset: fetched.committed_offset,
-            committed_leader_epoch: fetched.committed_leader_epoch,
-            metadata: fetched.metadata,
-            error_code: fetched.error_code,
-        });
-    OffsetFetchResponseTopic {
-        partitions: partitions.collect(),
-        name: topic.name,
-    }
+    let partitions = topic.partitions.into_iter().map(|fetched| OffsetFetchResponsePartition {
+        partition_index: fetched.partition_index,
+        committed_offset: fetched.committed_offset,
+        committed_leader_epoch: fetched.committed_leader_epoch,
+        metadata: fetched.metadata,
+        error_code: fetched.error_code,
+    });
+    OffsetFetchResponseTopic { partitions: partitions.collect(), name: topic.name }
 }

@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 /// Why a stored key or value could not be read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RecordError {
+pub(super) enum RecordError {
     /// The bytes end before the field does, or a count promises more than there is.
     Truncated,
     /// A length is negative where the field may not be null, or a varint is too long.
@@ -49,26 +48,17 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            rest: bytes,
-            flexible: false,
-        }
+        Self { rest: bytes, flexible: false }
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {
-        let (head, rest) = self
-            .rest
-            .split_at_checked(length)
-            .ok_or(RecordError::Truncated)?;
+        let (head, rest) = self.rest.split_at_checked(length).ok_or(RecordError::Truncated)?;
         self.rest = rest;
         Ok(head)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let (head, rest) = self
-            .rest
-            .split_first_chunk()
-            .ok_or(RecordError::Truncated)?;
+        let (head, rest) = self.rest.split_first_chunk().ok_or(RecordError::Truncated)?;
         self.rest = rest;
         Ok(*head)
     }
@@ -110,9 +100,7 @@ impl<'a> Reader<'a> {
         }
         match plain(self)? {
             -1 => Ok(None),
-            n => usize::try_from(n)
-                .map(Some)
-                .map_err(|_negative| RecordError::BadLength),
+            n => usize::try_from(n).map(Some).map_err(|_negative| RecordError::BadLength),
         }
     }
 
@@ -138,11 +126,7 @@ impl<'a> Reader<'a> {
     pub(super) fn count(&mut self, element_bytes_min: usize) -> Result<usize> {
         let count = self.length(Self::i32)?.ok_or(RecordError::BadLength)?;
         let room = self.rest.len().checked_div(element_bytes_min).unwrap_or(0);
-        if count > room {
-            Err(RecordError::Truncated)
-        } else {
-            Ok(count)
-        }
+        if count > room { Err(RecordError::Truncated) } else { Ok(count) }
     }
 
     /// The tags at the end of a flexible struct; none is known here.

@@ -10,27 +10,27 @@ use std::sync::Arc;
 
 /// A JoinGroup request.
 #[derive(Clone, Debug)]
-pub struct Join {
+pub(super) struct Join {
     /// Empty for a newcomer.
-    pub(crate) member_id: Arc<str>,
+    pub(super) member_id: Arc<str>,
     /// The id a newcomer gets.
-    pub(crate) fresh_id: Arc<str>,
-    pub(crate) instance_id: Option<Arc<str>>,
-    pub(crate) client_id: Arc<str>,
-    pub(crate) client_host: Arc<str>,
-    pub(crate) rebalance_timeout_ms: i32,
-    pub(crate) session_timeout_ms: i32,
-    pub(crate) protocol_type: Arc<str>,
-    pub(crate) protocols: Vec<Protocol>,
+    pub(super) fresh_id: Arc<str>,
+    pub(super) instance_id: Option<Arc<str>>,
+    pub(super) client_id: Arc<str>,
+    pub(super) client_host: Arc<str>,
+    pub(super) rebalance_timeout_ms: i32,
+    pub(super) session_timeout_ms: i32,
+    pub(super) protocol_type: Arc<str>,
+    pub(super) protocols: Vec<Protocol>,
     /// Whether a dynamic newcomer is first told its id and must join again with it (G-10).
-    pub(crate) needs_known_id: bool,
+    pub(super) needs_known_id: bool,
     /// Whether the client understands that a returning leader need not assign again (G-14).
-    pub(crate) can_skip_assignment: bool,
+    pub(super) can_skip_assignment: bool,
 }
 
 impl Group {
     /// A member wants to be in the next generation, or to hear of the current one.
-    pub fn join(&mut self, now: Now, join: Join, waiter: Waiter, effects: &mut Vec<Effect>) {
+    pub(super) fn join(&mut self, now: Now, join: Join, waiter: Waiter, effects: &mut Vec<Effect>) {
         let asked_as = join.member_id.clone();
         let refusal = match self.try_join(now, join, waiter, effects) {
             Ok(()) => return,
@@ -40,10 +40,7 @@ impl Group {
             GroupError::GroupMaxSizeReached => Arc::from(""),
             _ => asked_as,
         };
-        effects.push(Effect::AnswerJoin(
-            waiter,
-            JoinReply::refused(refusal, told_id),
-        ));
+        effects.push(Effect::AnswerJoin(waiter, JoinReply::refused(refusal, told_id)));
     }
 
     fn try_join(
@@ -113,9 +110,7 @@ impl Group {
         if self.pending.len() >= PENDING_MAX {
             return Err(GroupError::GroupMaxSizeReached);
         }
-        let forgotten_at = now
-            .monotonic_ms
-            .saturating_add(i64::from(join.session_timeout_ms));
+        let forgotten_at = now.monotonic_ms.saturating_add(i64::from(join.session_timeout_ms));
         self.pending.insert(fresh_id.clone(), forgotten_at);
         let reply = JoinReply::refused(GroupError::MemberIdRequired, fresh_id);
         effects.push(Effect::AnswerJoin(waiter, reply));
@@ -171,10 +166,7 @@ impl Group {
         waiter: Waiter,
         effects: &mut Vec<Effect>,
     ) -> Result<(), GroupError> {
-        let member = self
-            .members
-            .get(&join.member_id)
-            .ok_or(GroupError::UnknownMember)?;
+        let member = self.members.get(&join.member_id).ok_or(GroupError::UnknownMember)?;
         let unchanged = member.protocols == join.protocols;
         let repeat = match self.state {
             State::PreparingRebalance => false,
@@ -201,11 +193,7 @@ impl Group {
         };
         dismiss(&old, GroupError::RebalanceInProgress, &member_id, effects);
         // Its client has just said its id, so from now on silence alone ends it.
-        let member = Member {
-            is_new: false,
-            id_told: true,
-            ..renewed(old, join, waiter)
-        };
+        let member = Member { is_new: false, id_told: true, ..renewed(old, join, waiter) };
         self.replace(&member_id, member);
         self.renew_session(&member_id, now);
     }
@@ -237,18 +225,9 @@ impl Group {
         // Only in a stable group can the old assignment pass on silently; before that the leader
         // may be assigning to the old id.
         if self.state == State::Stable && self.choose_protocol() == self.protocol {
-            let old = Member {
-                parked: Parked::Nothing,
-                ..old
-            };
+            let old = Member { parked: Parked::Nothing, ..old };
             let generation = self.generation;
-            let write = Replacement {
-                generation,
-                new_id,
-                old,
-                old_leader,
-                skip_assignment,
-            };
+            let write = Replacement { generation, new_id, old, old_leader, skip_assignment };
             self.persist(Write::Replacement(Box::new(write)), None, effects);
         } else {
             self.rebalance(now, effects);
@@ -264,10 +243,7 @@ impl Group {
         effects: &mut Vec<Effect>,
     ) {
         let still = self.state == State::Stable && self.generation == write.generation;
-        let waits = self
-            .members
-            .get(&write.new_id)
-            .is_some_and(Member::awaits_join);
+        let waits = self.members.get(&write.new_id).is_some_and(Member::awaits_join);
         if !still || !waits {
             // A round has begun meanwhile and answers the member, or it is gone.
             return;
@@ -295,18 +271,11 @@ impl Group {
     fn silent_reply(&self, write: &Replacement) -> JoinReply {
         let current = self.current_join_reply(&write.new_id);
         if write.skip_assignment {
-            return JoinReply {
-                skip_assignment: self.is_leader(&write.new_id),
-                ..current
-            };
+            return JoinReply { skip_assignment: self.is_leader(&write.new_id), ..current };
         }
         // A client that cannot skip assigning must not learn that it leads, or it would assign.
         let leader = write.old_leader.clone().unwrap_or_else(|| Arc::from(""));
-        JoinReply {
-            leader,
-            members: Vec::new(),
-            ..current
-        }
+        JoinReply { leader, members: Vec::new(), ..current }
     }
 }
 

@@ -7,22 +7,21 @@ use std::pin::Pin;
 
 /// A record to append; without a value it removes its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    pub(crate) key: Bytes,
-    pub(crate) value: Option<Bytes>,
+pub(super) struct Entry {
+    pub(super) key: Bytes,
+    pub(super) value: Option<Bytes>,
 }
 
 /// An append under way.
-#[expect(missing_debug_implementations, reason = "a boxed future shows nothing")]
-pub struct Written {
+pub(super) struct Written {
     /// The log offset of the first record; the others follow.
-    pub(crate) base_offset: i64,
+    pub(super) base_offset: i64,
     /// Resolves when the records will survive a power cut, or may not have been stored.
-    pub(crate) stored: Pin<Box<dyn Future<Output = oncelog::Result<()>> + Send>>,
+    pub(super) stored: Pin<Box<dyn Future<Output = oncelog::Result<()>> + Send>>,
 }
 
 /// One thing found while reading a partition from its start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Replayed<'a> {
     /// A record.
     Record {
@@ -34,12 +33,14 @@ pub(super) enum Replayed<'a> {
     },
     /// The end of a producer's transaction.
     Marker { producer_id: i64, commit: bool },
+    /// A range that cannot be read, and why.
+    Damage(String),
 }
 
 /// The partitions of `__consumer_offsets`.
 pub(super) trait Journal: Send + Sync + fmt::Debug + 'static {
     /// Which partitions exist, in order.
-    fn partitions(&self) -> Vec<i32>;
+    fn partitions(&self) -> oncelog::Result<Vec<i32>>;
 
     /// Whether `partition` can be appended to without creating it.
     fn is_open(&self, partition: i32) -> bool;
@@ -58,13 +59,9 @@ pub(super) trait Journal: Send + Sync + fmt::Debug + 'static {
 /// value; the one value that has none counts as 0.
 pub(super) fn partition_of(group_id: &str, partitions: i32) -> i32 {
     let hash = group_id.encode_utf16().fold(0_i32, |hash, unit| {
-        hash.wrapping_mul(31)
-            .wrapping_add(i32::from(unit.cast_signed()) & 0xffff)
+        hash.wrapping_mul(31).wrapping_add(i32::from(unit.cast_signed()) & 0xffff)
     });
-    hash.checked_abs()
-        .unwrap_or(0)
-        .checked_rem(partitions.max(1))
-        .unwrap_or(0)
+    hash.checked_abs().unwrap_or(0).checked_rem(partitions.max(1)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 /// One member to remove, by id or, if that is empty, by static instance id.
 #[derive(Clone, Debug)]
-pub struct Leaver {
-    pub(crate) member_id: Arc<str>,
-    pub(crate) instance_id: Option<Arc<str>>,
+pub(super) struct Leaver {
+    pub(super) member_id: Arc<str>,
+    pub(super) instance_id: Option<Arc<str>>,
 }
 
 impl Group {
@@ -17,7 +17,7 @@ impl Group {
     ///
     /// # Errors
     /// [`GroupError::CoordinatorNotAvailable`] for the request as a whole, in a dead group.
-    pub fn leave(
+    pub(super) fn leave(
         &mut self,
         now: Now,
         leavers: &[Leaver],
@@ -28,10 +28,7 @@ impl Group {
         }
         let members_before = self.members.len();
         let pending_before = self.pending.len();
-        let outcomes = leavers
-            .iter()
-            .map(|leaver| self.leave_one(leaver, effects))
-            .collect();
+        let outcomes = leavers.iter().map(|leaver| self.leave_one(leaver, effects)).collect();
         if self.members.len() < members_before {
             self.after_departure(now, effects);
         } else if self.pending.len() < pending_before {
@@ -43,9 +40,7 @@ impl Group {
     fn leave_one(&mut self, leaver: &Leaver, effects: &mut Vec<Effect>) -> Result<(), GroupError> {
         let instance_id = leaver.instance_id.as_deref();
         if leaver.member_id.is_empty() {
-            let named = instance_id
-                .and_then(|instance| self.statics.get(instance))
-                .cloned();
+            let named = instance_id.and_then(|instance| self.statics.get(instance)).cloned();
             let member_id = named.ok_or(GroupError::UnknownMember)?;
             self.expel(&member_id, effects);
             return Ok(());

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 /// A request that waits for its answer; the number is the caller's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Waiter(pub(crate) u64);
+pub(super) struct Waiter(pub(super) u64);
 
 /// A way of assigning work that a member supports, with bytes the broker does not look into.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Protocol {
-    pub(crate) name: Arc<str>,
-    pub(crate) metadata: Bytes,
+pub(super) struct Protocol {
+    pub(super) name: Arc<str>,
+    pub(super) metadata: Bytes,
 }
 
 /// The request a member waits on. A member waits on at most one.
@@ -24,7 +24,7 @@ pub(super) enum Parked {
 
 /// A member of a group.
 #[derive(Clone, Debug)]
-pub struct Member {
+pub(super) struct Member {
     pub(super) id: Arc<str>,
     pub(super) instance_id: Option<Arc<str>>,
     pub(super) client_id: Arc<str>,
@@ -46,19 +46,12 @@ pub struct Member {
 impl Member {
     /// The bytes it attached to protocol `name`, empty if it does not support it.
     pub(super) fn metadata(&self, name: &str) -> Bytes {
-        let found = self
-            .protocols
-            .iter()
-            .find(|protocol| &*protocol.name == name);
-        found
-            .map(|protocol| protocol.metadata.clone())
-            .unwrap_or_default()
+        let found = self.protocols.iter().find(|protocol| &*protocol.name == name);
+        found.map(|protocol| protocol.metadata.clone()).unwrap_or_default()
     }
 
     pub(super) fn supports(&self, name: &str) -> bool {
-        self.protocols
-            .iter()
-            .any(|protocol| &*protocol.name == name)
+        self.protocols.iter().any(|protocol| &*protocol.name == name)
     }
 
     pub(super) fn is_static(&self) -> bool {

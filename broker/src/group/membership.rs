@@ -27,10 +27,7 @@ impl Coordinator {
     ) -> JoinGroupResponse {
         let asked_as = shared_str(&request.member_id);
         let reply = self.try_join(caller, request, version).await;
-        join_response(
-            reply.unwrap_or_else(|error| JoinReply::refused(error, asked_as)),
-            version,
-        )
+        join_response(reply.unwrap_or_else(|error| JoinReply::refused(error, asked_as)), version)
     }
 
     async fn try_join(
@@ -49,34 +46,27 @@ impl Coordinator {
         let join = self.join_event(caller, &request, version);
         let mut join = Some(join);
         let parked = if request.member_id.is_empty() {
-            Some(
-                self.shared
-                    .with_new(&request.group_id, |slot, cell, now, effects| {
-                        let (waiter, parking) = self.shared.park_join(slot, cell);
-                        if let Some(join) = join.take() {
-                            cell.group.join(now, join, waiter, effects);
-                        }
-                        parking
-                    }),
-            )
+            Some(self.shared.with_new(&request.group_id, |slot, cell, now, effects| {
+                let (waiter, parking) = self.shared.park_join(slot, cell);
+                if let Some(join) = join.take() {
+                    cell.group.join(now, join, waiter, effects);
+                }
+                parking
+            }))
         } else {
-            self.shared
-                .with(&request.group_id, |slot, cell, now, effects| {
-                    let (waiter, parking) = self.shared.park_join(slot, cell);
-                    if let Some(join) = join.take() {
-                        cell.group.join(now, join, waiter, effects);
-                    }
-                    parking
-                })
+            self.shared.with(&request.group_id, |slot, cell, now, effects| {
+                let (waiter, parking) = self.shared.park_join(slot, cell);
+                if let Some(join) = join.take() {
+                    cell.group.join(now, join, waiter, effects);
+                }
+                parking
+            })
         };
         parked.ok_or(GroupError::UnknownMember)?.answer().await
     }
 
     fn join_event(&self, caller: &Caller, request: &JoinGroupRequest, version: i16) -> Join {
-        let name = request
-            .group_instance_id
-            .as_deref()
-            .unwrap_or(&caller.client_id);
+        let name = request.group_instance_id.as_deref().unwrap_or(&caller.client_id);
         let fresh_id = format!("{name}-{}", hyphenated(self.shared.host.random_id()));
         Join {
             member_id: shared_str(&request.member_id),
@@ -121,10 +111,7 @@ impl Coordinator {
             return Err(GroupError::InconsistentProtocol);
         }
         let assignments = request.assignments.iter().map(|assigned| {
-            (
-                shared_str(&assigned.member_id),
-                Bytes::copy_from_slice(&assigned.assignment),
-            )
+            (shared_str(&assigned.member_id), Bytes::copy_from_slice(&assigned.assignment))
         });
         let sync = Sync {
             member_id: shared_str(&request.member_id),
@@ -134,13 +121,11 @@ impl Coordinator {
             protocol: request.protocol_name.as_ref().map(shared_str),
             assignment: assignments.collect(),
         };
-        let parked = self
-            .shared
-            .with(&request.group_id, |slot, cell, now, effects| {
-                let (waiter, parking) = self.shared.park_sync(slot, cell);
-                cell.group.sync(now, sync, waiter, effects);
-                parking
-            });
+        let parked = self.shared.with(&request.group_id, |slot, cell, now, effects| {
+            let (waiter, parking) = self.shared.park_sync(slot, cell);
+            cell.group.sync(now, sync, waiter, effects);
+            parking
+        });
         parked.ok_or(GroupError::UnknownMember)?.answer().await
     }
 
@@ -150,19 +135,13 @@ impl Coordinator {
         let outcome = check_group_id(&request.group_id).and_then(|()| {
             let member_id = &request.member_id;
             let instance_id = request.group_instance_id.as_deref();
-            let heard = self
-                .shared
-                .with(&request.group_id, |_slot, cell, now, _effects| {
-                    cell.group
-                        .heartbeat(now, member_id, instance_id, request.generation_id)
-                });
+            let heard = self.shared.with(&request.group_id, |_slot, cell, now, _effects| {
+                cell.group.heartbeat(now, member_id, instance_id, request.generation_id)
+            });
             heard.unwrap_or(Err(GroupError::UnknownMember))
         });
         let error_code = GroupError::code_of(&outcome);
-        HeartbeatResponse {
-            error_code,
-            ..HeartbeatResponse::default()
-        }
+        HeartbeatResponse { error_code, ..HeartbeatResponse::default() }
     }
 
     /// Removes members from a group (G-17).
@@ -170,11 +149,9 @@ impl Coordinator {
     pub fn leave(&self, request: &LeaveGroupRequest, version: i16) -> LeaveGroupResponse {
         let leavers = leavers(request, version);
         let outcome = check_group_id(&request.group_id).and_then(|()| {
-            let left = self
-                .shared
-                .with(&request.group_id, |_slot, cell, now, effects| {
-                    cell.group.leave(now, &leavers, effects)
-                });
+            let left = self.shared.with(&request.group_id, |_slot, cell, now, effects| {
+                cell.group.leave(now, &leavers, effects)
+            });
             // In a group that does not exist nobody is known.
             left.unwrap_or_else(|| Ok(vec![Err(GroupError::UnknownMember); leavers.len()]))
         });
@@ -184,11 +161,7 @@ impl Coordinator {
 
 /// Membership needs a group id (G-4).
 pub(super) fn check_group_id(group_id: &str) -> Result<(), GroupError> {
-    if group_id.is_empty() {
-        Err(GroupError::InvalidGroupId)
-    } else {
-        Ok(())
-    }
+    if group_id.is_empty() { Err(GroupError::InvalidGroupId) } else { Ok(()) }
 }
 
 /// A copy that outlives the request without keeping its frame alive.
@@ -199,9 +172,7 @@ pub(super) fn shared_str(text: &Str) -> Arc<str> {
 /// A client that names a protocol twice means the first.
 fn distinct_protocols(protocols: &[JoinGroupRequestProtocol]) -> Vec<Protocol> {
     let mut seen = HashSet::new();
-    let distinct = protocols
-        .iter()
-        .filter(|protocol| seen.insert(protocol.name.as_str()));
+    let distinct = protocols.iter().filter(|protocol| seen.insert(protocol.name.as_str()));
     let kept = distinct.map(|protocol| Protocol {
         name: shared_str(&protocol.name),
         metadata: Bytes::copy_from_slice(&protocol.metadata),
@@ -223,14 +194,11 @@ fn hyphenated(id: Uuid) -> String {
 }
 
 fn join_response(reply: JoinReply, version: i16) -> JoinGroupResponse {
-    let members = reply
-        .members
-        .into_iter()
-        .map(|member| JoinGroupResponseMember {
-            member_id: Str::from(&*member.id),
-            group_instance_id: member.instance_id.as_deref().map(Str::from),
-            metadata: member.metadata,
-        });
+    let members = reply.members.into_iter().map(|member| JoinGroupResponseMember {
+        member_id: Str::from(&*member.id),
+        group_instance_id: member.instance_id.as_deref().map(Str::from),
+        metadata: member.metadata,
+    });
     // Before version 7 the protocol may not be null.
     let absent = if version < 7 { Some(Str::EMPTY) } else { None };
     JoinGroupResponse {
@@ -254,10 +222,7 @@ fn leavers(request: &LeaveGroupRequest, version: i16) -> Vec<Leaver> {
     if version >= 3 {
         return request.members.iter().map(leaver).collect();
     }
-    vec![Leaver {
-        member_id: shared_str(&request.member_id),
-        instance_id: None,
-    }]
+    vec![Leaver { member_id: shared_str(&request.member_id), instance_id: None }]
 }
 
 fn leave_response(
@@ -269,29 +234,17 @@ fn leave_response(
         Ok(outcomes) => outcomes,
         Err(error) => {
             let error_code = error.code();
-            return LeaveGroupResponse {
-                error_code,
-                ..LeaveGroupResponse::default()
-            };
+            return LeaveGroupResponse { error_code, ..LeaveGroupResponse::default() };
         }
     };
     if version < 3 {
         let error_code = outcomes.first().map_or(0, GroupError::code_of);
-        return LeaveGroupResponse {
-            error_code,
-            ..LeaveGroupResponse::default()
-        };
+        return LeaveGroupResponse { error_code, ..LeaveGroupResponse::default() };
     }
-    let members = leavers
-        .iter()
-        .zip(outcomes)
-        .map(|(leaver, outcome)| MemberResponse {
-            member_id: Str::from(&*leaver.member_id),
-            group_instance_id: leaver.instance_id.as_deref().map(Str::from),
-            error_code: GroupError::code_of(outcome),
-        });
-    LeaveGroupResponse {
-        members: members.collect(),
-        ..LeaveGroupResponse::default()
-    }
+    let members = leavers.iter().zip(outcomes).map(|(leaver, outcome)| MemberResponse {
+        member_id: Str::from(&*leaver.member_id),
+        group_instance_id: leaver.instance_id.as_deref().map(Str::from),
+        error_code: GroupError::code_of(outcome),
+    });
+    LeaveGroupResponse { members: members.collect(), ..LeaveGroupResponse::default() }
 }

@@ -41,3 +41,4 @@ mod timers;
 pub use config::Config;
 pub use coordinator::{Caller, Coordinator, Host};
 pub use error::GroupError;
+pub use load::LoadReport;

@@ -12,8 +12,7 @@ use std::sync::Arc;
 
 /// What a fetch finds for a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fetched {
+pub(super) enum Fetched {
     /// The committed offset.
     Committed(OffsetValue),
     /// Nothing was committed.
@@ -42,12 +41,7 @@ struct Entry {
 
 impl Entry {
     const fn new() -> Self {
-        Self {
-            committed: None,
-            latest: -1,
-            under_way: 0,
-            pending: BTreeMap::new(),
-        }
+        Self { committed: None, latest: -1, under_way: 0, pending: BTreeMap::new() }
     }
 
     fn is_blank(&self) -> bool {
@@ -83,7 +77,7 @@ impl Group {
 
 /// The offsets of one group.
 #[derive(Debug, Default)]
-pub struct Offsets {
+pub(super) struct Offsets {
     topics: BTreeMap<Arc<str>, BTreeMap<i32, Entry>>,
 }
 
@@ -94,12 +88,12 @@ impl Offsets {
     }
 
     /// A write to `partition` is on its way to the log.
-    pub fn begin(&mut self, partition: &TopicPartition) {
+    pub(super) fn begin(&mut self, partition: &TopicPartition) {
         self.entry(partition).under_way += 1;
     }
 
     /// A write begun before was stored at `log_offset`: a commit, or a removal if `value` is `None`.
-    pub fn finish(
+    pub(super) fn finish(
         &mut self,
         partition: &TopicPartition,
         log_offset: i64,
@@ -110,13 +104,13 @@ impl Offsets {
     }
 
     /// A write begun before could not be stored.
-    pub fn fail(&mut self, partition: &TopicPartition) {
+    pub(super) fn fail(&mut self, partition: &TopicPartition) {
         self.entry(partition).under_way -= 1;
         self.drop_if_blank(partition);
     }
 
     /// What the record at `log_offset` says, unless a later one has spoken.
-    pub fn apply(
+    pub(super) fn apply(
         &mut self,
         partition: &TopicPartition,
         log_offset: i64,
@@ -125,9 +119,7 @@ impl Offsets {
         let entry = self.entry(partition);
         if value.is_none() {
             // A removal takes undecided offsets along (G-28).
-            entry
-                .pending
-                .retain(|_, stored| stored.log_offset > log_offset);
+            entry.pending.retain(|_, stored| stored.log_offset > log_offset);
         }
         if log_offset > entry.latest {
             entry.latest = log_offset;
@@ -137,20 +129,18 @@ impl Offsets {
     }
 
     /// A producer's transaction will commit this, if it commits (G-25).
-    pub fn stage(
+    pub(super) fn stage(
         &mut self,
         producer_id: i64,
         partition: &TopicPartition,
         log_offset: i64,
         value: OffsetValue,
     ) {
-        self.entry(partition)
-            .pending
-            .insert(producer_id, Stored { value, log_offset });
+        self.entry(partition).pending.insert(producer_id, Stored { value, log_offset });
     }
 
     /// A producer's transaction has ended: its offsets become committed, or never were (G-27).
-    pub fn end_transaction(&mut self, producer_id: i64, commit: bool) {
+    pub(super) fn end_transaction(&mut self, producer_id: i64, commit: bool) {
         for entry in self.topics.values_mut().flat_map(BTreeMap::values_mut) {
             let Some(stored) = entry.pending.remove(&producer_id) else {
                 continue;
@@ -165,77 +155,54 @@ impl Offsets {
 
     /// What is committed for a partition (G-29).
     #[must_use]
-    pub fn fetch(&self, topic: &str, partition: i32, require_stable: bool) -> Fetched {
-        let entry = self
-            .topics
-            .get(topic)
-            .and_then(|topic| topic.get(&partition));
+    pub(super) fn fetch(&self, topic: &str, partition: i32, require_stable: bool) -> Fetched {
+        let entry = self.topics.get(topic).and_then(|topic| topic.get(&partition));
         match entry {
             Some(entry) if require_stable && !entry.pending.is_empty() => Fetched::Unstable,
-            Some(Entry {
-                committed: Some(value),
-                ..
-            }) => Fetched::Committed(value.clone()),
+            Some(Entry { committed: Some(value), .. }) => Fetched::Committed(value.clone()),
             _ => Fetched::Nothing,
         }
     }
 
     /// Whether a partition has, or may get, an offset.
     #[must_use]
-    pub fn holds(&self, topic: &str, partition: i32) -> bool {
-        self.topics
-            .get(topic)
-            .is_some_and(|topic| topic.contains_key(&partition))
+    pub(super) fn holds(&self, topic: &str, partition: i32) -> bool {
+        self.topics.get(topic).is_some_and(|topic| topic.contains_key(&partition))
     }
 
     /// Every partition with a committed offset, by topic.
-    pub fn committed_partitions(&self) -> impl Iterator<Item = (&Arc<str>, Vec<i32>)> {
+    pub(super) fn committed_partitions(&self) -> impl Iterator<Item = (&Arc<str>, Vec<i32>)> {
         let topics = self.topics.iter().map(|(topic, partitions)| {
-            let committed = partitions
-                .iter()
-                .filter(|(_, entry)| entry.committed.is_some());
-            (
-                topic,
-                committed
-                    .map(|(partition, _)| *partition)
-                    .collect::<Vec<_>>(),
-            )
+            let committed = partitions.iter().filter(|(_, entry)| entry.committed.is_some());
+            (topic, committed.map(|(partition, _)| *partition).collect::<Vec<_>>())
         });
         topics.filter(|(_, partitions)| !partitions.is_empty())
     }
 
     /// Every partition that has, or may get, an offset: what a deletion must cover.
     #[must_use]
-    pub fn partitions(&self) -> Vec<TopicPartition> {
+    pub(super) fn partitions(&self) -> Vec<TopicPartition> {
         let all = self.topics.iter().flat_map(|(topic, partitions)| {
-            let of = |partition: &i32| TopicPartition {
-                topic: topic.clone(),
-                partition: *partition,
-            };
+            let of =
+                |partition: &i32| TopicPartition { topic: topic.clone(), partition: *partition };
             partitions.keys().map(of)
         });
         all.collect()
     }
 
     /// Every commit with its partition.
-    pub fn committed(&self) -> impl Iterator<Item = (TopicPartition, &OffsetValue)> {
+    pub(super) fn committed(&self) -> impl Iterator<Item = (TopicPartition, &OffsetValue)> {
         self.topics.iter().flat_map(|(topic, partitions)| {
             partitions.iter().filter_map(|(&partition, entry)| {
                 let value = entry.committed.as_ref()?;
-                Some((
-                    TopicPartition {
-                        topic: topic.clone(),
-                        partition,
-                    },
-                    value,
-                ))
+                Some((TopicPartition { topic: topic.clone(), partition }, value))
             })
         })
     }
 
     /// Whether the group has no offsets, decided or not, and none on its way.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.topics.is_empty()
     }
 
@@ -252,10 +219,7 @@ impl Offsets {
                 let settled = entry.pending.is_empty() && entry.under_way == 0;
                 let value = entry.committed.as_ref().filter(|_| settled)?;
                 let due = is_due(expiry, topic, value, retention_ms, now_ms);
-                due.then(|| TopicPartition {
-                    topic: topic.clone(),
-                    partition,
-                })
+                due.then(|| TopicPartition { topic: topic.clone(), partition })
             })
         });
         expired.collect()

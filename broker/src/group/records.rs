@@ -8,7 +8,7 @@
 //! Written: offset values in version 3 (1 with an explicit expiry), group values in version 3. Read:
 //! 0 to 4 of both; 4 is the flexible form.
 
-pub use super::fields::RecordError;
+pub(super) use super::fields::RecordError;
 
 use super::fields::{Reader, Result, Writer};
 use bytes::Bytes;
@@ -16,8 +16,7 @@ use std::sync::Arc;
 
 /// What a record is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Key {
+pub(super) enum Key {
     /// The committed offset of a partition.
     Offset {
         /// The group that committed.
@@ -36,45 +35,45 @@ pub enum Key {
 
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TopicPartition {
-    pub(crate) topic: Arc<str>,
-    pub(crate) partition: i32,
+pub(super) struct TopicPartition {
+    pub(super) topic: Arc<str>,
+    pub(super) partition: i32,
 }
 
 /// A committed offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OffsetValue {
-    pub(crate) offset: i64,
+pub(super) struct OffsetValue {
+    pub(super) offset: i64,
     /// −1 if the client named none.
-    pub(crate) leader_epoch: i32,
-    pub(crate) metadata: Arc<str>,
-    pub(crate) commit_timestamp_ms: i64,
+    pub(super) leader_epoch: i32,
+    pub(super) metadata: Arc<str>,
+    pub(super) commit_timestamp_ms: i64,
     /// Set if the client asked for a retention of its own.
-    pub(crate) expire_timestamp_ms: Option<i64>,
+    pub(super) expire_timestamp_ms: Option<i64>,
 }
 
 /// A classic group between rebalances.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupValue {
-    pub(crate) protocol_type: Arc<str>,
-    pub(crate) generation: i32,
-    pub(crate) protocol: Option<Arc<str>>,
-    pub(crate) leader: Option<Arc<str>>,
-    pub(crate) state_since_ms: Option<i64>,
-    pub(crate) members: Vec<MemberValue>,
+pub(super) struct GroupValue {
+    pub(super) protocol_type: Arc<str>,
+    pub(super) generation: i32,
+    pub(super) protocol: Option<Arc<str>>,
+    pub(super) leader: Option<Arc<str>>,
+    pub(super) state_since_ms: Option<i64>,
+    pub(super) members: Vec<MemberValue>,
 }
 
 /// A member in a [`GroupValue`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberValue {
-    pub(crate) id: Arc<str>,
-    pub(crate) instance_id: Option<Arc<str>>,
-    pub(crate) client_id: Arc<str>,
-    pub(crate) client_host: Arc<str>,
-    pub(crate) rebalance_timeout_ms: i32,
-    pub(crate) session_timeout_ms: i32,
-    pub(crate) subscription: Bytes,
-    pub(crate) assignment: Bytes,
+pub(super) struct MemberValue {
+    pub(super) id: Arc<str>,
+    pub(super) instance_id: Option<Arc<str>>,
+    pub(super) client_id: Arc<str>,
+    pub(super) client_host: Arc<str>,
+    pub(super) rebalance_timeout_ms: i32,
+    pub(super) session_timeout_ms: i32,
+    pub(super) subscription: Bytes,
+    pub(super) assignment: Bytes,
 }
 
 const OFFSET_KEY: i16 = 1;
@@ -90,21 +89,16 @@ impl Key {
     ///
     /// # Errors
     /// [`RecordError`] if a key of a known kind is damaged.
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(bytes);
         match reader.i16()? {
             0 | OFFSET_KEY => {
                 let group = reader.string()?;
                 let topic = reader.string()?;
-                let partition = TopicPartition {
-                    topic,
-                    partition: reader.i32()?,
-                };
+                let partition = TopicPartition { topic, partition: reader.i32()? };
                 Ok(Self::Offset { group, partition })
             }
-            GROUP_KEY => Ok(Self::Group {
-                group: reader.string()?,
-            }),
+            GROUP_KEY => Ok(Self::Group { group: reader.string()? }),
             kind => Ok(Self::Other(kind)),
         }
     }
@@ -114,7 +108,7 @@ impl Key {
 ///
 /// # Errors
 /// [`RecordError::TooLong`].
-pub fn encode_offset_key(group: &str, partition: &TopicPartition) -> Result<Bytes> {
+pub(super) fn encode_offset_key(group: &str, partition: &TopicPartition) -> Result<Bytes> {
     let mut writer = Writer::new(OFFSET_KEY);
     writer.string(group)?;
     writer.string(&partition.topic)?;
@@ -126,7 +120,7 @@ pub fn encode_offset_key(group: &str, partition: &TopicPartition) -> Result<Byte
 ///
 /// # Errors
 /// [`RecordError::TooLong`].
-pub fn encode_group_key(group: &str) -> Result<Bytes> {
+pub(super) fn encode_group_key(group: &str) -> Result<Bytes> {
     let mut writer = Writer::new(GROUP_KEY);
     writer.string(group)?;
     Ok(writer.finish())
@@ -148,7 +142,7 @@ impl OffsetValue {
     ///
     /// # Errors
     /// [`RecordError::TooLong`].
-    pub fn encode(&self) -> Result<Bytes> {
+    pub(super) fn encode(&self) -> Result<Bytes> {
         let version = match self.expire_timestamp_ms {
             Some(_) => EXPIRING_OFFSET_VERSION,
             None => VALUE_VERSION,
@@ -170,26 +164,16 @@ impl OffsetValue {
     ///
     /// # Errors
     /// [`RecordError`].
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
         let (mut reader, version) = versioned(bytes)?;
         let offset = reader.i64()?;
         let leader_epoch = if version >= 3 { reader.i32()? } else { -1 };
         let metadata = reader.string()?;
         let commit_timestamp_ms = reader.i64()?;
-        let expire = if version == EXPIRING_OFFSET_VERSION {
-            reader.i64()?
-        } else {
-            -1
-        };
+        let expire = if version == EXPIRING_OFFSET_VERSION { reader.i64()? } else { -1 };
         let expire_timestamp_ms = Some(expire).filter(|&timestamp| timestamp != -1);
         reader.skip_tags()?;
-        Ok(Self {
-            offset,
-            leader_epoch,
-            metadata,
-            commit_timestamp_ms,
-            expire_timestamp_ms,
-        })
+        Ok(Self { offset, leader_epoch, metadata, commit_timestamp_ms, expire_timestamp_ms })
     }
 }
 
@@ -198,7 +182,7 @@ impl GroupValue {
     ///
     /// # Errors
     /// [`RecordError::TooLong`].
-    pub fn encode(&self) -> Result<Bytes> {
+    pub(super) fn encode(&self) -> Result<Bytes> {
         let mut writer = Writer::new(VALUE_VERSION);
         writer.string(&self.protocol_type)?;
         writer.i32(self.generation);
@@ -216,7 +200,7 @@ impl GroupValue {
     ///
     /// # Errors
     /// [`RecordError`].
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self> {
         let (mut reader, version) = versioned(bytes)?;
         let protocol_type = reader.string()?;
         let generation = reader.i32()?;
@@ -228,14 +212,7 @@ impl GroupValue {
         let members = (0..count).map(|_| MemberValue::decode(&mut reader, version));
         let members = members.collect::<Result<Vec<_>>>()?;
         reader.skip_tags()?;
-        Ok(Self {
-            protocol_type,
-            generation,
-            protocol,
-            leader,
-            state_since_ms,
-            members,
-        })
+        Ok(Self { protocol_type, generation, protocol, leader, state_since_ms, members })
     }
 }
 
@@ -253,18 +230,10 @@ impl MemberValue {
 
     fn decode(reader: &mut Reader<'_>, version: i16) -> Result<Self> {
         let id = reader.string()?;
-        let instance_id = if version >= 3 {
-            reader.nullable_string()?
-        } else {
-            None
-        };
+        let instance_id = if version >= 3 { reader.nullable_string()? } else { None };
         let client_id = reader.string()?;
         let client_host = reader.string()?;
-        let rebalance = if version >= 1 {
-            Some(reader.i32()?)
-        } else {
-            None
-        };
+        let rebalance = if version >= 1 { Some(reader.i32()?) } else { None };
         let session_timeout_ms = reader.i32()?;
         let subscription = reader.bytes()?;
         let assignment = reader.bytes()?;

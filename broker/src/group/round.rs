@@ -29,10 +29,7 @@ impl Group {
             return;
         }
         let remaining_ms = (self.rebalance_timeout_ms() - delay_ms).max(0);
-        self.initial = Some(InitialRound {
-            remaining_ms,
-            joined_since: false,
-        });
+        self.initial = Some(InitialRound { remaining_ms, joined_since: false });
         self.join_deadline_ms = Some(now.monotonic_ms.saturating_add(delay_ms));
     }
 
@@ -63,10 +60,7 @@ impl Group {
     fn complete_join(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.initial = None;
         self.join_deadline_ms = None;
-        let absent = self
-            .members
-            .values()
-            .filter(|m| !m.awaits_join() && !m.is_static());
+        let absent = self.members.values().filter(|m| !m.awaits_join() && !m.is_static());
         let absent: Vec<Arc<str>> = absent.map(|member| member.id.clone()).collect();
         for member_id in absent {
             self.expel(&member_id, effects);
@@ -105,20 +99,14 @@ impl Group {
                 member.id_told |= member.awaits_join();
             }
             if let Parked::Join(waiter) = self.park(&member_id, Parked::Nothing) {
-                effects.push(Effect::AnswerJoin(
-                    waiter,
-                    self.current_join_reply(&member_id),
-                ));
+                effects.push(Effect::AnswerJoin(waiter, self.current_join_reply(&member_id)));
             }
         }
     }
 
     /// A lead who did not rejoin gives way to somebody who did; false if nobody did.
     fn elect_leader(&mut self) -> bool {
-        let leader = self
-            .leader
-            .as_ref()
-            .and_then(|leader| self.members.get(leader));
+        let leader = self.leader.as_ref().and_then(|leader| self.members.get(leader));
         if leader.is_some_and(Member::awaits_join) {
             return true;
         }
@@ -141,11 +129,7 @@ impl Group {
             leader: self.leader.clone().unwrap_or_else(|| Arc::from("")),
             skip_assignment: false,
             member_id: member_id.clone(),
-            members: if leads {
-                self.members_for_leader()
-            } else {
-                Vec::new()
-            },
+            members: if leads { self.members_for_leader() } else { Vec::new() },
         }
     }
 
@@ -181,38 +165,28 @@ impl Group {
 
     /// The next moment at which [`Group::tick`] has something to do.
     #[must_use]
-    pub fn next_deadline_ms(&self) -> Option<i64> {
+    pub(super) fn next_deadline_ms(&self) -> Option<i64> {
         let sessions = self.members.values().filter_map(Member::expires_at_ms);
         let pending = self.pending.values().copied();
         let phases = [self.join_deadline_ms, self.sync_deadline_ms];
-        sessions
-            .chain(pending)
-            .chain(phases.into_iter().flatten())
-            .min()
+        sessions.chain(pending).chain(phases.into_iter().flatten()).min()
     }
 
     /// Does whatever has become due.
-    pub fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
+    pub(super) fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.forget_pending(now, effects);
         self.expire_sessions(now, effects);
-        if self
-            .join_deadline_ms
-            .is_some_and(|deadline| deadline <= now.monotonic_ms)
-        {
+        if self.join_deadline_ms.is_some_and(|deadline| deadline <= now.monotonic_ms) {
             self.join_phase_over(now, effects);
         }
-        if self
-            .sync_deadline_ms
-            .is_some_and(|deadline| deadline <= now.monotonic_ms)
-        {
+        if self.sync_deadline_ms.is_some_and(|deadline| deadline <= now.monotonic_ms) {
             self.sync_phase_over(now, effects);
         }
     }
 
     fn forget_pending(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let before = self.pending.len();
-        self.pending
-            .retain(|_, deadline| *deadline > now.monotonic_ms);
+        self.pending.retain(|_, deadline| *deadline > now.monotonic_ms);
         if self.pending.len() < before {
             self.settle_join(now, effects);
         }
@@ -220,17 +194,10 @@ impl Group {
 
     /// Removes the silent (G-18).
     fn expire_sessions(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let due = |member: &&Member| {
-            member
-                .expires_at_ms()
-                .is_some_and(|at| at <= now.monotonic_ms)
-        };
-        let silent: Vec<Arc<str>> = self
-            .members
-            .values()
-            .filter(due)
-            .map(|member| member.id.clone())
-            .collect();
+        let due =
+            |member: &&Member| member.expires_at_ms().is_some_and(|at| at <= now.monotonic_ms);
+        let silent: Vec<Arc<str>> =
+            self.members.values().filter(due).map(|member| member.id.clone()).collect();
         for member_id in &silent {
             self.expel(member_id, effects);
         }
@@ -245,10 +212,7 @@ impl Group {
             && initial.joined_since
             && initial.remaining_ms > 0
         {
-            let delay_ms = self
-                .limits
-                .initial_rebalance_delay_ms
-                .min(initial.remaining_ms);
+            let delay_ms = self.limits.initial_rebalance_delay_ms.min(initial.remaining_ms);
             initial.joined_since = false;
             initial.remaining_ms -= delay_ms;
             self.join_deadline_ms = Some(now.monotonic_ms.saturating_add(delay_ms));
@@ -273,11 +237,8 @@ impl Group {
     ///
     /// A member whose client knows its id may come back within its session; one whose client does
     /// not is removed at once, so that it never becomes a silent part of a generation.
-    pub fn abandon(&mut self, now: Now, waiter: Waiter, effects: &mut Vec<Effect>) {
-        let holder = self
-            .members
-            .values()
-            .find(|member| member.waiter() == Some(waiter));
+    pub(super) fn abandon(&mut self, now: Now, waiter: Waiter, effects: &mut Vec<Effect>) {
+        let holder = self.members.values().find(|member| member.waiter() == Some(waiter));
         let Some(holder) = holder else { return };
         let (member_id, lost) = (holder.id.clone(), !holder.id_told && !holder.is_static());
         self.park(&member_id, Parked::Nothing);
@@ -289,7 +250,7 @@ impl Group {
     }
 
     /// Marks an empty group as being deleted; false if it has members.
-    pub fn kill(&mut self, now: Now) -> bool {
+    pub(super) fn kill(&mut self, now: Now) -> bool {
         if self.state != State::Empty {
             return false;
         }
@@ -299,7 +260,7 @@ impl Group {
     }
 
     /// Takes a deletion back whose tombstone could not be stored.
-    pub fn revive(&mut self, now: Now) {
+    pub(super) fn revive(&mut self, now: Now) {
         if self.state == State::Dead {
             self.enter(State::Empty, now);
         }

@@ -24,8 +24,7 @@ use std::sync::Arc;
 
 /// Where a group is in its cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum State {
+pub(super) enum State {
     /// No members; committed offsets may exist.
     Empty,
     /// Members are joining the next generation.
@@ -41,7 +40,7 @@ pub enum State {
 impl State {
     /// Kafka's name for it.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Empty => "Empty",
             Self::PreparingRebalance => "PreparingRebalance",
@@ -54,18 +53,18 @@ impl State {
 
 /// The moment of an event on both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
+pub(super) struct Now {
     /// Milliseconds on a clock that never goes back; for timers.
-    pub(crate) monotonic_ms: i64,
+    pub(super) monotonic_ms: i64,
     /// Milliseconds since the Unix epoch; for what is stored.
-    pub(crate) wall_ms: i64,
+    pub(super) wall_ms: i64,
 }
 
 /// What bounds a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    pub(crate) initial_rebalance_delay_ms: i64,
-    pub(crate) members_max: usize,
+pub(super) struct Limits {
+    pub(super) initial_rebalance_delay_ms: i64,
+    pub(super) members_max: usize,
 }
 
 /// Most ids handed out with [`GroupError::MemberIdRequired`] and not yet used, per group.
@@ -80,10 +79,7 @@ pub(super) enum Write {
     /// The group became empty; nobody waits for it.
     Emptied,
     /// The leader's assignment of a generation.
-    Assignment {
-        generation: i32,
-        assignment: HashMap<Arc<str>, Bytes>,
-    },
+    Assignment { generation: i32, assignment: HashMap<Arc<str>, Bytes> },
     /// A static member came back under a new id without a rebalance.
     Replacement(Box<Replacement>),
 }
@@ -107,7 +103,7 @@ pub(super) struct InitialRound {
 
 /// A classic group.
 #[derive(Debug)]
-pub struct Group {
+pub(super) struct Group {
     pub(super) limits: Limits,
     pub(super) state: State,
     pub(super) state_since_ms: i64,
@@ -133,7 +129,7 @@ pub struct Group {
 impl Group {
     /// An empty group nobody has written anything for.
     #[must_use]
-    pub fn new(limits: Limits, now: Now) -> Self {
+    pub(super) fn new(limits: Limits, now: Now) -> Self {
         Self {
             limits,
             state: State::Empty,
@@ -158,7 +154,7 @@ impl Group {
 
     /// The group a stored record describes, every member with a fresh session (G-19).
     #[must_use]
-    pub fn restore(limits: Limits, now: Now, value: GroupValue) -> Self {
+    pub(super) fn restore(limits: Limits, now: Now, value: GroupValue) -> Self {
         let mut group = Self::new(limits, now);
         group.state_since_ms = value.state_since_ms.unwrap_or(-1);
         group.protocol_type = Some(value.protocol_type).filter(|kind| !kind.is_empty());
@@ -166,10 +162,7 @@ impl Group {
         let protocol = value.protocol.clone().unwrap_or_else(|| Arc::from(""));
         for stored in value.members {
             let member = restored_member(stored, &protocol, now);
-            let taken = member
-                .instance_id
-                .as_ref()
-                .is_some_and(|i| group.statics.contains_key(i));
+            let taken = member.instance_id.as_ref().is_some_and(|i| group.statics.contains_key(i));
             if !taken && !group.members.contains_key(&member.id) {
                 group.insert(member);
             }
@@ -178,9 +171,7 @@ impl Group {
             group.state = State::Stable;
             group.protocol = value.protocol;
             // A record can name a leader that is not a member; some member must lead.
-            let named = value
-                .leader
-                .filter(|leader| group.members.contains_key(leader));
+            let named = value.leader.filter(|leader| group.members.contains_key(leader));
             group.leader = named.or_else(|| group.members.keys().next().cloned());
         }
         group
@@ -188,19 +179,19 @@ impl Group {
 
     /// Where the group is in its cycle.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub(super) fn state(&self) -> State {
         self.state
     }
 
     /// The current generation; 0 before the first.
     #[must_use]
-    pub fn generation(&self) -> i32 {
+    pub(super) fn generation(&self) -> i32 {
         self.generation
     }
 
     /// Whether nothing distinguishes it from a group that never was.
     #[must_use]
-    pub fn is_vacant(&self) -> bool {
+    pub(super) fn is_vacant(&self) -> bool {
         self.state == State::Empty
             && self.generation == 0
             && self.pending.is_empty()
@@ -209,7 +200,7 @@ impl Group {
 
     /// Whether it has neither members nor ids that may still join.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
+    pub(super) fn is_idle(&self) -> bool {
         self.state == State::Empty && self.pending.is_empty() && self.writes.is_empty()
     }
 
@@ -240,10 +231,7 @@ impl Group {
                 *votes.entry(&*first.name).or_insert(0) += 1;
             }
         }
-        let leader = self
-            .leader
-            .as_ref()
-            .and_then(|leader| self.members.get(leader))?;
+        let leader = self.leader.as_ref().and_then(|leader| self.members.get(leader))?;
         let candidates = leader.protocols.iter().filter(everyone);
         // `max_by_key` keeps the last of equals, so the leader's order is walked backwards.
         let backwards = candidates.rev();
@@ -265,11 +253,7 @@ impl Group {
 
     /// The longest any member may take to rejoin.
     pub(super) fn rebalance_timeout_ms(&self) -> i64 {
-        let longest = self
-            .members
-            .values()
-            .map(|member| member.rebalance_timeout_ms)
-            .max();
+        let longest = self.members.values().map(|member| member.rebalance_timeout_ms).max();
         i64::from(longest.unwrap_or(0).max(0))
     }
 
@@ -277,7 +261,7 @@ impl Group {
     ///
     /// # Errors
     /// [`GroupError::UnknownMember`], [`GroupError::FencedInstanceId`] (G-16).
-    pub fn check_member(
+    pub(super) fn check_member(
         &self,
         member_id: &str,
         instance_id: Option<&str>,
@@ -289,11 +273,7 @@ impl Group {
                 Some(_) => {}
             }
         }
-        if self.members.contains_key(member_id) {
-            Ok(())
-        } else {
-            Err(GroupError::UnknownMember)
-        }
+        if self.members.contains_key(member_id) { Ok(()) } else { Err(GroupError::UnknownMember) }
     }
 
     /// Adds a member; the first one becomes the leader.
@@ -424,10 +404,7 @@ fn restored_member(stored: MemberValue, protocol: &Arc<str>, now: Now) -> Member
         rebalance_timeout_ms: stored.rebalance_timeout_ms,
         session_timeout_ms: stored.session_timeout_ms,
         // Only the chosen protocol is stored; a member that supports more says so when it rejoins.
-        protocols: vec![Protocol {
-            name: protocol.clone(),
-            metadata: stored.subscription,
-        }],
+        protocols: vec![Protocol { name: protocol.clone(), metadata: stored.subscription }],
         assignment: stored.assignment,
         parked: Parked::Nothing,
         is_new: false,

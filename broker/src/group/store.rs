@@ -28,10 +28,11 @@ pub(super) struct EngineJournal {
 
 impl EngineJournal {
     /// The log in `engine`; a topic that does not exist yet will get `fresh_id`.
-    pub(super) fn new(engine: Engine, fresh_id: [u8; 16]) -> Result<Self> {
-        let mut existing = engine.logs()?.into_iter().filter(|(name, _)| name.topic() == TOPIC);
-        let topic_id = existing.next().map_or(fresh_id, |(_, id)| id);
-        Ok(Self { engine, topic_id, logs: Mutex::default() })
+    pub(super) fn open(engine: &Engine, fresh_id: [u8; 16]) -> Result<Self> {
+        let logs = engine.logs()?;
+        let existing = logs.iter().find(|(name, _)| name.topic() == TOPIC);
+        let topic_id = existing.map_or(fresh_id, |(_, id)| *id);
+        Ok(Self { engine: engine.clone(), topic_id, logs: Mutex::default() })
     }
 
     fn log(&self, partition: i32) -> Result<Log> {
@@ -55,10 +56,10 @@ fn config() -> LogConfig {
 }
 
 impl Journal for EngineJournal {
-    fn partitions(&self) -> Vec<i32> {
-        let logs = self.engine.logs().into_iter();
-        let own = logs.filter(|(name, _)| name.topic() == TOPIC);
-        own.map(|(name, _)| name.partition()).collect()
+    fn partitions(&self) -> Result<Vec<i32>> {
+        let logs = self.engine.logs()?;
+        let own = logs.iter().filter(|(name, _)| name.topic() == TOPIC);
+        Ok(own.map(|(name, _)| name.partition()).collect())
     }
 
     fn is_open(&self, partition: i32) -> bool {
@@ -100,18 +101,34 @@ impl Journal for EngineJournal {
         let log = self.log(partition)?;
         let mut offset = log.offsets().log_start_offset;
         while offset < log.offsets().high_watermark {
-            let outcome = log.read(offset, &ReadOptions::default())?;
-            for slice in &outcome.slices {
-                replay_slice(slice, offset, visit)?;
-            }
-            if outcome.next_offset <= offset {
+            let next = match replay_from(&log, offset, visit) {
+                Err(error) => match *error.kind() {
+                    // The range stays unreadable; what was committed after it counts all the same.
+                    ErrorKind::Corrupt { next, .. } => {
+                        visit(Replayed::Damage(error.to_string()));
+                        next
+                    }
+                    _ => return Err(error),
+                },
+                Ok(next) => next,
+            };
+            if next <= offset {
                 let context = format!("reading {} stands still at {offset}", log.name());
                 return Err(Error::new(ErrorKind::Io, context));
             }
-            offset = outcome.next_offset;
+            offset = next;
         }
         Ok(())
     }
+}
+
+/// Replays one read; returns where to go on.
+fn replay_from(log: &Log, from: Offset, visit: &mut dyn FnMut(Replayed<'_>)) -> Result<Offset> {
+    let outcome = log.read(from, &ReadOptions::default())?;
+    for slice in &outcome.slices {
+        replay_slice(slice, from, visit)?;
+    }
+    Ok(outcome.next_offset)
 }
 
 fn replay_slice(mut rest: &[u8], from: Offset, visit: &mut dyn FnMut(Replayed<'_>)) -> Result<()> {

@@ -90,13 +90,7 @@ mod tests {
         for cut in 0..13 {
             assert!(topics(&bytes[..cut]).is_err(), "{cut}");
         }
-        assert_eq!(
-            topics(b"\xff\xff\x00\x00\x00\x00"),
-            Err(RecordError::UnknownVersion(-1))
-        );
-        assert_eq!(
-            topics(b"\x00\x00\x7f\xff\xff\xff"),
-            Err(RecordError::Truncated)
-        );
+        assert_eq!(topics(b"\xff\xff\x00\x00\x00\x00"), Err(RecordError::UnknownVersion(-1)));
+        assert_eq!(topics(b"\x00\x00\x7f\xff\xff\xff"), Err(RecordError::Truncated));
     }
 }

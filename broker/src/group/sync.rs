@@ -10,31 +10,31 @@ use std::sync::Arc;
 
 /// A SyncGroup request.
 #[derive(Clone, Debug)]
-pub struct Sync {
-    pub(crate) member_id: Arc<str>,
-    pub(crate) instance_id: Option<Arc<str>>,
-    pub(crate) generation: i32,
+pub(super) struct Sync {
+    pub(super) member_id: Arc<str>,
+    pub(super) instance_id: Option<Arc<str>>,
+    pub(super) generation: i32,
     /// Absent where the version does not carry it.
-    pub(crate) protocol_type: Option<Arc<str>>,
+    pub(super) protocol_type: Option<Arc<str>>,
     /// Absent where the version does not carry it.
-    pub(crate) protocol: Option<Arc<str>>,
+    pub(super) protocol: Option<Arc<str>>,
     /// The leader's decision; empty from everybody else.
-    pub(crate) assignment: HashMap<Arc<str>, Bytes>,
+    pub(super) assignment: HashMap<Arc<str>, Bytes>,
 }
 
 /// Who commits, as the request says.
 #[derive(Clone, Copy, Debug)]
-pub struct Committer<'a> {
-    pub(crate) member_id: &'a str,
-    pub(crate) instance_id: Option<&'a str>,
-    pub(crate) generation: i32,
+pub(super) struct Committer<'a> {
+    pub(super) member_id: &'a str,
+    pub(super) instance_id: Option<&'a str>,
+    pub(super) generation: i32,
     /// Whether the offsets are part of a transaction (G-24).
-    pub(crate) transactional: bool,
+    pub(super) transactional: bool,
 }
 
 impl Group {
     /// A member wants its assignment; the leader brings everybody's.
-    pub fn sync(&mut self, now: Now, sync: Sync, waiter: Waiter, effects: &mut Vec<Effect>) {
+    pub(super) fn sync(&mut self, now: Now, sync: Sync, waiter: Waiter, effects: &mut Vec<Effect>) {
         if let Err(error) = self.try_sync(now, sync, waiter, effects) {
             effects.push(Effect::AnswerSync(waiter, SyncReply::refused(error)));
         }
@@ -87,14 +87,7 @@ impl Group {
         if self.is_leader(&sync.member_id) && !under_way {
             let (generation, assignment) = (self.generation, sync.assignment);
             let stored = assignment.clone();
-            self.persist(
-                Write::Assignment {
-                    generation,
-                    assignment,
-                },
-                Some(&stored),
-                effects,
-            );
+            self.persist(Write::Assignment { generation, assignment }, Some(&stored), effects);
         }
     }
 
@@ -104,14 +97,12 @@ impl Group {
             error: None,
             protocol_type: self.protocol_type.clone(),
             protocol: self.protocol.clone(),
-            assignment: member
-                .map(|member| member.assignment.clone())
-                .unwrap_or_default(),
+            assignment: member.map(|member| member.assignment.clone()).unwrap_or_default(),
         }
     }
 
     /// The outcome of a write asked for with [`Effect::Persist`].
-    pub fn stored(
+    pub(super) fn stored(
         &mut self,
         now: Now,
         token: Token,
@@ -120,10 +111,7 @@ impl Group {
     ) {
         match self.writes.remove(&token) {
             None | Some(Write::Emptied) => {}
-            Some(Write::Assignment {
-                generation,
-                assignment,
-            }) => {
+            Some(Write::Assignment { generation, assignment }) => {
                 // A new round may have begun while the record was on its way.
                 if self.state == State::CompletingRebalance && self.generation == generation {
                     self.assignment_stored(now, assignment, outcome, effects);
@@ -164,7 +152,7 @@ impl Group {
     ///
     /// # Errors
     /// As table 6.2.
-    pub fn heartbeat(
+    pub(super) fn heartbeat(
         &mut self,
         now: Now,
         member_id: &str,
@@ -189,13 +177,12 @@ impl Group {
     ///
     /// # Errors
     /// As table 6.2.
-    pub fn check_commit(&mut self, now: Now, committer: Committer<'_>) -> Result<(), GroupError> {
-        let Committer {
-            member_id,
-            instance_id,
-            generation,
-            transactional,
-        } = committer;
+    pub(super) fn check_commit(
+        &mut self,
+        now: Now,
+        committer: Committer<'_>,
+    ) -> Result<(), GroupError> {
+        let Committer { member_id, instance_id, generation, transactional } = committer;
         if self.state == State::Dead {
             return Err(GroupError::CoordinatorNotAvailable);
         }
@@ -204,11 +191,7 @@ impl Group {
         }
         let anonymous = generation < 0 && member_id.is_empty() && instance_id.is_none();
         if anonymous {
-            return if transactional {
-                Ok(())
-            } else {
-                Err(GroupError::UnknownMember)
-            };
+            return if transactional { Ok(()) } else { Err(GroupError::UnknownMember) };
         }
         self.check_member(member_id, instance_id)?;
         if generation != self.generation {
@@ -224,11 +207,7 @@ impl Group {
     /// Renews the session of a member whose client speaks for itself. One that waits for its first
     /// round keeps the limit it has.
     fn renew_known_session(&mut self, member_id: &str, now: Now) {
-        if self
-            .members
-            .get(member_id)
-            .is_some_and(|member| !member.is_new)
-        {
+        if self.members.get(member_id).is_some_and(|member| !member.is_new) {
             self.renew_session(member_id, now);
         }
     }

@@ -24,9 +24,7 @@ impl Timers {
             due.remove(&(before, slot.number));
         }
         due.insert((at_ms, slot.number), slot.clone());
-        let is_first = due
-            .first_key_value()
-            .is_some_and(|(key, _)| *key == (at_ms, slot.number));
+        let is_first = due.first_key_value().is_some_and(|(key, _)| *key == (at_ms, slot.number));
         drop(due);
         if is_first {
             self.changed.notify_one();
@@ -39,10 +37,7 @@ impl Timers {
     }
 
     pub(super) fn first_ms(&self) -> Option<i64> {
-        self.due
-            .lock()
-            .first_key_value()
-            .map(|((at_ms, _), _)| *at_ms)
+        self.due.lock().first_key_value().map(|((at_ms, _), _)| *at_ms)
     }
 
     /// Takes the groups whose time has come.
