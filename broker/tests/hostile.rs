@@ -124,7 +124,7 @@ async fn an_announced_frame_takes_no_memory_before_its_bytes_come() {
     let mut half_sent = Vec::new();
     for _ in 0..100 {
         let mut client = node.client().await;
-        client.raw(&(100 << 20_i32).to_be_bytes()).await;
+        client.raw(&(100_i32 << 20).to_be_bytes()).await;
         client.raw(&[0; 1000]).await;
         half_sent.push(client);
     }
@@ -140,7 +140,7 @@ async fn half_sent_frames_share_a_budget_and_do_not_starve_small_requests() {
     let mut greedy = Vec::new();
     for _ in 0..20 {
         let mut client = node.client().await;
-        client.raw(&(50 << 20_i32).to_be_bytes()).await;
+        client.raw(&(50_i32 << 20).to_be_bytes()).await;
         greedy.push(tokio::spawn(async move {
             // Written until the server stops reading, then held.
             let chunk = vec![0; 64 << 10];
