@@ -18,7 +18,8 @@ use oncelog_broker::protocol::{
     DescribeClusterRequest, DescribeConfigsRequest, FetchRequest, InitProducerIdRequest,
     ListOffsetsRequest, MetadataRequest, Response,
 };
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 const FETCH: i16 = 1;
 const PRODUCE: i16 = 0;

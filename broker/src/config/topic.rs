@@ -195,8 +195,7 @@ mod tests {
 
     #[test]
     fn overrides_win_over_the_broker_and_the_finer_retention_key_wins() {
-        let mut settings = Settings::default();
-        settings.log_retention_minutes = Some(5);
+        let settings = Settings { log_retention_minutes: Some(5), ..Settings::default() };
         let mut overrides = Overrides::new();
         assert_eq!(log_config(&settings, &overrides).retention_ms, 300_000);
         overrides.insert("retention.ms".into(), "-1".into());

@@ -160,7 +160,7 @@ impl Broker {
         };
         let mut result = DeletableTopicResult {
             // Before version 6 the name cannot be null.
-            name: asked.name.or((version < 6).then_some(Str::EMPTY)),
+            name: asked.name.or_else(|| (version < 6).then_some(Str::EMPTY)),
             topic_id: asked.topic_id,
             ..DeletableTopicResult::default()
         };
@@ -183,8 +183,7 @@ impl Broker {
     async fn delete_with_offsets(&self, topic: Arc<Topic>) -> Result<(), Code> {
         let name = Arc::clone(&topic.name);
         self.topics.delete(topic).await.map_err(|e| Code::from(&e))?;
-        drop(self.groups.forget_topic(&name).await);
-        Ok(())
+        self.groups.forget_topic(&name).await.or(Ok(()))
     }
 }
 

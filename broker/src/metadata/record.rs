@@ -44,6 +44,7 @@ pub(crate) enum MetadataRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordError {
     Truncated,
+    TrailingBytes,
     NotText,
     Unknown { record_type: u32, version: u32 },
 }
@@ -52,6 +53,7 @@ impl fmt::Display for RecordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Truncated => f.write_str("it ends early"),
+            Self::TrailingBytes => f.write_str("it does not end where it should"),
             Self::NotText => f.write_str("a name is not UTF-8"),
             Self::Unknown { record_type, version } => {
                 write!(f, "it is of type {record_type} and version {version}")
@@ -117,6 +119,19 @@ impl MetadataRecord {
         if frame != FRAME_VERSION || version != RECORD_VERSION {
             return Err(RecordError::Unknown { record_type, version });
         }
+        let record = Self::decode_fields(record_type, version, &mut input)?;
+        // Tagged fields would be additions that a reader may ignore; a missing count is damage.
+        match input.uvarint()? {
+            NO_TAGS if !input.0.is_empty() => Err(RecordError::TrailingBytes),
+            _ => Ok(record),
+        }
+    }
+
+    fn decode_fields(
+        record_type: u32,
+        version: u32,
+        input: &mut In<'_>,
+    ) -> Result<Self, RecordError> {
         match record_type {
             TOPIC => Ok(Self::Topic { name: input.required_string()?, id: input.array()? }),
             PARTITION => {
@@ -125,7 +140,9 @@ impl MetadataRecord {
                 for _ in ["replicas", "in sync", "removing", "adding"] {
                     input.skip_nodes()?;
                 }
-                Ok(Self::Partition { topic, partition, node_id: input.int32()? })
+                let node_id = input.int32()?;
+                let (_leader_epoch, _partition_epoch) = (input.int32()?, input.int32()?);
+                Ok(Self::Partition { topic, partition, node_id })
             }
             CONFIG => {
                 let [_resource_type] = input.array()?;
@@ -281,7 +298,7 @@ mod tests {
     fn damaged_records_are_refused_without_panic() {
         for record in samples() {
             let bytes = record.encode();
-            for end in 0..bytes.len() - 1 {
+            for end in 0..bytes.len() {
                 assert!(MetadataRecord::decode(&bytes[..end]).is_err());
             }
         }

@@ -1,5 +1,5 @@
 //! A server in a directory of its own, and a client that speaks the broker's codec.
-#![expect(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test that called it")]
 
 use bytes::Bytes;
 use oncelog::batch::BatchBuilder;
@@ -24,15 +24,15 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server and its directory.
-pub struct Node {
-    pub server: Server,
+pub(crate) struct Node {
+    pub(crate) server: Server,
     directory: tempfile::TempDir,
     settings: Vec<String>,
 }
 
 impl Node {
     /// Starts on a fresh directory.
-    pub async fn start(settings: &[&str]) -> Self {
+    pub(crate) async fn start(settings: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let settings: Vec<String> = settings.iter().map(|s| (*s).to_owned()).collect();
         let server = serve(&directory, &settings).await;
@@ -40,17 +40,17 @@ impl Node {
     }
 
     /// Closes cleanly and starts again on the same directory.
-    pub async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         self.server.shutdown().await.unwrap();
         let server = serve(&self.directory, &self.settings).await;
         Self { server, ..self }
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.server.local_addr()
     }
 
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         Client::connect(self.address()).await
     }
 }
@@ -62,20 +62,20 @@ async fn serve(directory: &tempfile::TempDir, settings: &[String]) -> Server {
 }
 
 /// One connection.
-pub struct Client {
-    pub stream: TcpStream,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
     correlation_id: i32,
 }
 
 impl Client {
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream, correlation_id: 0 }
     }
 
     /// Sends a request and leaves its answer on the way; returns its number.
-    pub async fn send(&mut self, request: impl Into<Request>, version: i16) -> i32 {
+    pub(crate) async fn send(&mut self, request: impl Into<Request>, version: i16) -> i32 {
         let request = request.into();
         self.correlation_id += 1;
         let header = RequestHeader {
@@ -91,7 +91,7 @@ impl Client {
     }
 
     /// The next answer.
-    pub async fn receive(&mut self, api_key: i16, version: i16) -> (i32, Response) {
+    pub(crate) async fn receive(&mut self, api_key: i16, version: i16) -> (i32, Response) {
         let frame = self.frame().await.expect("an answer, not the end of the connection");
         let mut reader = Reader::new(frame);
         let header = ResponseHeader::decode(&mut reader, api_key, version).unwrap();
@@ -99,7 +99,7 @@ impl Client {
         (header.correlation_id, response)
     }
 
-    pub async fn call(&mut self, request: impl Into<Request>, version: i16) -> Response {
+    pub(crate) async fn call(&mut self, request: impl Into<Request>, version: i16) -> Response {
         let request = request.into();
         let key = request.api().key;
         let sent = self.send(request, version).await;
@@ -109,7 +109,7 @@ impl Client {
     }
 
     /// The bytes of the next frame; `None` if the server closed the connection.
-    pub async fn frame(&mut self) -> Option<Bytes> {
+    pub(crate) async fn frame(&mut self) -> Option<Bytes> {
         let read = async {
             let size = self.stream.read_i32().await.ok()?;
             let mut frame = vec![0; usize::try_from(size).unwrap()];
@@ -119,17 +119,22 @@ impl Client {
         timeout(PATIENCE, read).await.expect("the server answers or closes")
     }
 
-    pub async fn raw(&mut self, bytes: &[u8]) {
+    pub(crate) async fn raw(&mut self, bytes: &[u8]) {
         // The server may have closed already; what it did is seen when reading.
         drop(self.stream.write_all(bytes).await);
     }
 
     /// Whether the server closes the connection without another byte.
-    pub async fn is_closed(&mut self) -> bool {
+    pub(crate) async fn is_closed(&mut self) -> bool {
         self.frame().await.is_none()
     }
 
-    pub async fn create(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> i16 {
+    pub(crate) async fn create(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> i16 {
         let configs = configs.iter().map(|(name, value)| CreatableTopicConfig {
             name: (*name).into(),
             value: Some((*value).into()),
@@ -148,12 +153,17 @@ impl Client {
         }
     }
 
-    pub async fn produce(&mut self, topic: &str, partition: i32, records: Bytes) -> Produced {
+    pub(crate) async fn produce(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        records: Bytes,
+    ) -> Produced {
         let response = self.call(produce(topic, partition, records, -1), 9).await;
         produced(response)
     }
 
-    pub async fn fetch(&mut self, request: FetchRequest, version: i16) -> FetchResponse {
+    pub(crate) async fn fetch(&mut self, request: FetchRequest, version: i16) -> FetchResponse {
         match self.call(request, version).await {
             Response::Fetch(response) => response,
             other => panic!("{other:?}"),
@@ -161,16 +171,16 @@ impl Client {
     }
 
     /// Reads one partition of one topic.
-    pub async fn read(&mut self, topic: &str, partition: i32, offset: i64) -> PartitionData {
+    pub(crate) async fn read(&mut self, topic: &str, partition: i32, offset: i64) -> PartitionData {
         let request = fetch(&[(topic, partition, offset)]);
         let mut response = self.fetch(request, 12).await;
         response.responses.remove(0).partitions.remove(0)
     }
 }
 
-pub type Produced = PartitionProduceResponse;
+pub(crate) type Produced = PartitionProduceResponse;
 
-pub fn produced(response: Response) -> Produced {
+pub(crate) fn produced(response: Response) -> Produced {
     match response {
         Response::Produce(mut response) => {
             response.responses.remove(0).partition_responses.remove(0)
@@ -179,7 +189,7 @@ pub fn produced(response: Response) -> Produced {
     }
 }
 
-pub fn produce(topic: &str, partition: i32, records: Bytes, acks: i16) -> ProduceRequest {
+pub(crate) fn produce(topic: &str, partition: i32, records: Bytes, acks: i16) -> ProduceRequest {
     ProduceRequest {
         acks,
         timeout_ms: 10_000,
@@ -193,7 +203,7 @@ pub fn produce(topic: &str, partition: i32, records: Bytes, acks: i16) -> Produc
 }
 
 /// A sessionless fetch that waits for nothing.
-pub fn fetch(partitions: &[(&str, i32, i64)]) -> FetchRequest {
+pub(crate) fn fetch(partitions: &[(&str, i32, i64)]) -> FetchRequest {
     let topics = partitions.iter().map(|(topic, partition, offset)| FetchTopic {
         topic: (*topic).into(),
         partitions: vec![FetchPartition {
@@ -208,12 +218,12 @@ pub fn fetch(partitions: &[(&str, i32, i64)]) -> FetchRequest {
 }
 
 /// A batch without a producer.
-pub fn batch(values: &[&str]) -> Bytes {
+pub(crate) fn batch(values: &[&str]) -> Bytes {
     filled(BatchBuilder::new(), values)
 }
 
 /// A batch of an idempotent producer.
-pub fn sequenced(producer_id: i64, sequence: i32, values: &[&str]) -> Bytes {
+pub(crate) fn sequenced(producer_id: i64, sequence: i32, values: &[&str]) -> Bytes {
     let (id, epoch) = (ProducerId::new(producer_id), ProducerEpoch::new(0));
     filled(BatchBuilder::new().producer(id, epoch, Sequence::new(sequence)), values)
 }
@@ -226,7 +236,7 @@ fn filled(mut builder: BatchBuilder, values: &[&str]) -> Bytes {
 }
 
 /// The values of all records in an answer.
-pub fn values(data: &PartitionData) -> Vec<String> {
+pub(crate) fn values(data: &PartitionData) -> Vec<String> {
     let bytes: Vec<u8> = data.records.0.iter().flatten().copied().collect();
     let mut rest = &bytes[..];
     let mut values = Vec::new();
