@@ -84,7 +84,7 @@ fn remove_group(shared: &Arc<Shared>, slot: &Arc<Slot>, cell: &mut Cell) {
             shared.when_stored(slot, written, |cell, now, outcome, _effects| match outcome {
                 Ok(()) => cell.removed = true,
                 Err(_) => cell.group.revive(now),
-            })
+            });
         }
         _ => cell.group.revive(shared.now()),
     }

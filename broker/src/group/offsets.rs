@@ -190,16 +190,6 @@ impl Offsets {
         all.collect()
     }
 
-    /// Every commit with its partition.
-    pub(super) fn committed(&self) -> impl Iterator<Item = (TopicPartition, &OffsetValue)> {
-        self.topics.iter().flat_map(|(topic, partitions)| {
-            partitions.iter().filter_map(|(&partition, entry)| {
-                let value = entry.committed.as_ref()?;
-                Some((TopicPartition { topic: topic.clone(), partition }, value))
-            })
-        })
-    }
-
     /// Whether the group has no offsets, decided or not, and none on its way.
     #[must_use]
     pub(super) fn is_empty(&self) -> bool {

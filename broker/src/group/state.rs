@@ -183,12 +183,6 @@ impl Group {
         self.state
     }
 
-    /// The current generation; 0 before the first.
-    #[must_use]
-    pub(super) fn generation(&self) -> i32 {
-        self.generation
-    }
-
     /// Whether nothing distinguishes it from a group that never was.
     #[must_use]
     pub(super) fn is_vacant(&self) -> bool {

@@ -419,7 +419,7 @@ async fn only_an_empty_group_is_deleted_and_it_stays_deleted() {
         member_id: Str::from(&*member_id),
         ..LeaveGroupRequest::default()
     };
-    let _ = world.groups.leave(&leave, 2);
+    assert_eq!(world.groups.leave(&leave, 2).error_code, 0);
     world.groups.commit_offsets(commit_request(&[(0, 1)]), 9).await;
     assert_eq!(delete(&world).await, 0);
     assert_eq!(delete(&world).await, 69);
@@ -506,7 +506,7 @@ async fn offsets_and_then_their_group_expire() {
         member_id: Str::from(&*member_id),
         ..LeaveGroupRequest::default()
     };
-    let _ = world.groups.leave(&leave, 2);
+    assert_eq!(world.groups.leave(&leave, 2).error_code, 0);
     world.groups.commit_offsets(commit_request(&[(0, 1)]), 9).await;
     tokio::time::sleep(Duration::from_secs(1200)).await;
     assert_eq!(fetched(&world, "g", &[0]), [1], "the retention is not over");
