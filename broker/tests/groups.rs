@@ -48,9 +48,9 @@ struct Node {
 }
 
 fn start(directory: &Path) -> Node {
-    let engine = Engine::open(EngineOptions::new(directory)).unwrap();
+    let engine = Engine::open(EngineOptions::new(directory)).expect("the engine opens");
     let host = Arc::new(AnyTopic::default());
-    let groups = Coordinator::open(Config::default(), &engine, host).unwrap();
+    let groups = Coordinator::open(Config::default(), &engine, host).expect("the log is read");
     Node { engine, groups }
 }
 

@@ -362,6 +362,11 @@ impl Group {
         effects.push(Effect::Persist(token, self.value(assignment)));
     }
 
+    /// The group as its last record says, if it was ever stored; at rest only.
+    pub(super) fn record(&self) -> Option<GroupValue> {
+        (self.generation > 0).then(|| self.value(None))
+    }
+
     fn value(&self, assignment: Option<&HashMap<Arc<str>, Bytes>>) -> GroupValue {
         let protocol = self.protocol.as_deref().unwrap_or("");
         let members = self.members.values().map(|member| MemberValue {

@@ -157,3 +157,19 @@ fn a_group_read_from_the_log_goes_on_with_fresh_sessions() {
     assert_eq!(after.heartbeat("b", generation), Err(UnknownMember));
     assert_eq!(after.state(), State::Empty);
 }
+
+// G-19.
+#[test]
+fn a_group_read_from_the_log_that_is_too_large_rebalances() {
+    let mut bench = Bench::completing(&["a", "b", "c"]);
+    bench.sync(leader("a", bench.group.generation, &[]));
+    let value = bench.store(Ok(()));
+    let mut after = Bench::with(0, 2);
+    after.group = Group::restore(after.group.limits, now(0), value);
+    let mut effects = Vec::new();
+    after.group.shrink_to_limit(now(0), &mut effects);
+    assert_eq!(after.state(), State::PreparingRebalance);
+    let waiters = ["a", "b", "c"].map(|name| after.join(rejoin(name)));
+    assert_eq!(after.joined(waiters[2]).error, Some(GroupMaxSizeReached));
+    assert_eq!(after.joined(waiters[0]).members.len(), 2);
+}
