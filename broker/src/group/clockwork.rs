@@ -13,7 +13,10 @@ use tokio::time::sleep_until;
 /// Runs until its coordinator is gone.
 pub(super) async fn run(shared: Weak<Shared>, timers: Arc<Timers>) {
     let mut cleanup_at_ms = match shared.upgrade() {
-        Some(shared) => next_cleanup_ms(&shared),
+        Some(shared) => {
+            super::compaction::begin(&shared);
+            next_cleanup_ms(&shared)
+        }
         None => return,
     };
     loop {
@@ -36,6 +39,7 @@ pub(super) async fn run(shared: Weak<Shared>, timers: Arc<Timers>) {
         }
         if now_ms >= cleanup_at_ms {
             cleanup(&shared);
+            super::compaction::begin(&shared);
             cleanup_at_ms = next_cleanup_ms(&shared);
         }
     }
@@ -84,7 +88,7 @@ fn remove_group(shared: &Arc<Shared>, slot: &Arc<Slot>, cell: &mut Cell) {
             shared.when_stored(slot, written, |cell, now, outcome, _effects| match outcome {
                 Ok(()) => cell.removed = true,
                 Err(_) => cell.group.revive(now),
-            })
+            });
         }
         _ => cell.group.revive(shared.now()),
     }

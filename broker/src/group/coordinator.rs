@@ -18,10 +18,10 @@ use super::store::EngineJournal;
 use super::timers::Timers;
 use crate::protocol::{Str, Uuid};
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -69,11 +69,15 @@ pub(super) struct Shared {
     limits: Limits,
     pub(super) journal: Arc<dyn Journal>,
     pub(super) host: Arc<dyn Host>,
-    runtime: Handle,
+    pub(super) runtime: Handle,
     started: Instant,
     groups: Mutex<HashMap<Arc<str>, Arc<Slot>>>,
     pub(super) timers: Arc<Timers>,
     next_number: AtomicU64,
+    /// Whether the log is being written anew.
+    pub(super) compacting: AtomicBool,
+    /// Partitions that hold what this broker cannot write anew.
+    foreign: Mutex<HashSet<i32>>,
 }
 
 impl Drop for Shared {
@@ -143,6 +147,8 @@ impl Coordinator {
             groups: Mutex::default(),
             timers: Arc::default(),
             next_number: AtomicU64::new(0),
+            compacting: AtomicBool::new(false),
+            foreign: Mutex::default(),
         });
         let report = load(&shared)?;
         shared.runtime.spawn(super::clockwork::run(Arc::downgrade(&shared), shared.timers.clone()));
@@ -185,6 +191,15 @@ impl Shared {
 
     fn next_number(&self) -> u64 {
         self.next_number.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// From now on nothing in `partition` is let go.
+    pub(super) fn keep_all(&self, partition: i32) {
+        self.foreign.lock().insert(partition);
+    }
+
+    pub(super) fn keeps_all(&self, partition: i32) -> bool {
+        self.foreign.lock().contains(&partition)
     }
 
     /// Makes sure the partition of a group can be appended to.
@@ -246,7 +261,7 @@ impl Shared {
         };
         let slot = self.slot(group_id, group, offsets);
         self.groups.lock().insert(slot.id.clone(), slot.clone());
-        self.settle(&slot, slot.cell.lock(), Vec::new());
+        self.on(&slot, |cell, now, effects| cell.group.shrink_to_limit(now, effects));
     }
 
     /// Runs `event` on a group, then carries out its effects. `None` if there is no such group.

@@ -51,6 +51,12 @@ pub(super) trait Journal: Send + Sync + fmt::Debug + 'static {
     /// Appends one batch to an open partition. Uses the CPU only.
     fn append(&self, partition: i32, now_ms: i64, entries: &[Entry]) -> oncelog::Result<Written>;
 
+    /// The log start offset and the log end offset of an open partition.
+    fn bounds(&self, partition: i32) -> oncelog::Result<(i64, i64)>;
+
+    /// Lets go of everything in an open partition before offset `before`. Blocks.
+    fn trim(&self, partition: i32, before: i64) -> oncelog::Result<()>;
+
     /// Reads `partition` from its start to its end. Blocks.
     fn replay(&self, partition: i32, visit: &mut dyn FnMut(Replayed<'_>)) -> oncelog::Result<()>;
 }

@@ -29,8 +29,11 @@ pub(super) fn load(shared: &Arc<Shared>) -> oncelog::Result<LoadReport> {
     let mut report = LoadReport::default();
     for partition in shared.journal.partitions()? {
         shared.journal.open(partition)?;
-        let mut reading = Reading { groups: HashMap::new(), report: &mut report };
+        let mut reading = Reading { groups: HashMap::new(), foreign: false, report: &mut report };
         shared.journal.replay(partition, &mut |replayed| reading.take(replayed))?;
+        if reading.foreign {
+            shared.keep_all(partition);
+        }
         for (group_id, found) in reading.groups {
             if found.value.is_some() || !found.offsets.is_empty() {
                 shared.adopt(&group_id, found.value, found.offsets);
@@ -43,13 +46,18 @@ pub(super) fn load(shared: &Arc<Shared>) -> oncelog::Result<LoadReport> {
 /// One partition as far as it has been read.
 struct Reading<'a> {
     groups: HashMap<Arc<str>, Found>,
+    /// Whether the partition holds something that this broker cannot write anew.
+    foreign: bool,
     report: &'a mut LoadReport,
 }
 
 impl Reading<'_> {
     fn take(&mut self, replayed: Replayed<'_>) {
         match replayed {
-            Replayed::Damage(reason) => self.report.damage.push(reason),
+            Replayed::Damage(reason) => {
+                self.foreign = true;
+                self.report.damage.push(reason);
+            }
             Replayed::Marker { producer_id, commit } => {
                 // One marker decides for every group of the partition (G-27).
                 for found in self.groups.values_mut() {
@@ -58,6 +66,7 @@ impl Reading<'_> {
             }
             Replayed::Record { offset, producer_id, key, value } => {
                 let taken = self.take_record(offset, producer_id, key, value);
+                self.foreign |= taken.is_err();
                 self.report.undecodable_records += usize::from(taken.is_err());
             }
         }
@@ -86,7 +95,7 @@ impl Reading<'_> {
                 let value = value.map(GroupValue::decode).transpose()?;
                 self.groups.entry(group).or_default().value = value;
             }
-            Key::Other(_) => {}
+            Key::Other(_) => self.foreign = true,
         }
         Ok(())
     }

@@ -50,10 +50,6 @@ impl Member {
         found.map(|protocol| protocol.metadata.clone()).unwrap_or_default()
     }
 
-    pub(super) fn supports(&self, name: &str) -> bool {
-        self.protocols.iter().any(|protocol| &*protocol.name == name)
-    }
-
     pub(super) fn is_static(&self) -> bool {
         self.instance_id.is_some()
     }

@@ -6,6 +6,7 @@
 //! | `offsets`, `subscription` | committed offsets of a group, and when they expire |
 //! | `records`, `fields` | the bytes of `__consumer_offsets` |
 //! | `journal`, `store`, `load` | that log on the engine, and reading it at the start |
+//! | `compaction` | keeping that log short |
 //! | `coordinator`, `timers`, `clockwork` | all groups, their locks, the passing of time |
 //! | `membership`, `commits`, `fetches`, `admin` | requests of the wire, one family each |
 //!
@@ -15,6 +16,7 @@
 mod admin;
 mod clockwork;
 mod commits;
+mod compaction;
 mod config;
 mod coordinator;
 mod effect;

@@ -200,6 +200,17 @@ impl Offsets {
         })
     }
 
+    /// How many partitions have a committed offset.
+    pub(super) fn committed_count(&self) -> usize {
+        self.committed().count()
+    }
+
+    /// Whether nothing is undecided and no write is under way.
+    pub(super) fn is_settled(&self) -> bool {
+        let mut entries = self.topics.values().flat_map(BTreeMap::values);
+        entries.all(|entry| entry.under_way == 0 && entry.pending.is_empty())
+    }
+
     /// Whether the group has no offsets, decided or not, and none on its way.
     #[must_use]
     pub(super) fn is_empty(&self) -> bool {

@@ -249,6 +249,13 @@ impl Group {
         }
     }
 
+    /// Rebalances a group that has more members than it may; places go to who comes first (G-19).
+    pub(super) fn shrink_to_limit(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.state == State::Stable && self.members.len() > self.limits.members_max {
+            self.begin_round(now, effects);
+        }
+    }
+
     /// Marks an empty group as being deleted; false if it has members.
     pub(super) fn kill(&mut self, now: Now) -> bool {
         if self.state != State::Empty {

@@ -183,12 +183,6 @@ impl Group {
         self.state
     }
 
-    /// The current generation; 0 before the first.
-    #[must_use]
-    pub(super) fn generation(&self) -> i32 {
-        self.generation
-    }
-
     /// Whether nothing distinguishes it from a group that never was.
     #[must_use]
     pub(super) fn is_vacant(&self) -> bool {
@@ -366,6 +360,11 @@ impl Group {
         self.next_token += 1;
         self.writes.insert(token, write);
         effects.push(Effect::Persist(token, self.value(assignment)));
+    }
+
+    /// The group as its last record says, if it was ever stored; at rest only.
+    pub(super) fn record(&self) -> Option<GroupValue> {
+        (self.generation > 0).then(|| self.value(None))
     }
 
     fn value(&self, assignment: Option<&HashMap<Arc<str>, Bytes>>) -> GroupValue {

@@ -97,6 +97,15 @@ impl Journal for EngineJournal {
         Ok(Written { base_offset, stored: Box::pin(async move { ticket.await.map(drop) }) })
     }
 
+    fn bounds(&self, partition: i32) -> Result<(i64, i64)> {
+        let offsets = self.log(partition)?.offsets();
+        Ok((offsets.log_start_offset.get(), offsets.log_end_offset.get()))
+    }
+
+    fn trim(&self, partition: i32, before: i64) -> Result<()> {
+        self.log(partition)?.trim_before(Offset::new(before)).map(drop)
+    }
+
     fn replay(&self, partition: i32, visit: &mut dyn FnMut(Replayed<'_>)) -> Result<()> {
         let log = self.log(partition)?;
         let mut offset = log.offsets().log_start_offset;

@@ -184,7 +184,7 @@ impl Bench {
 
     /// The leader, `names[0]`, assigns to everybody; all sync.
     pub(super) fn stabilise(&mut self, names: &[&str]) {
-        let generation = self.group.generation();
+        let generation = self.group.generation;
         let assignment: Vec<(&str, String)> =
             names.iter().map(|name| (*name, format!("for-{name}"))).collect();
         for name in &names[1..] {

@@ -419,7 +419,7 @@ async fn only_an_empty_group_is_deleted_and_it_stays_deleted() {
         member_id: Str::from(&*member_id),
         ..LeaveGroupRequest::default()
     };
-    let _ = world.groups.leave(&leave, 2);
+    assert_eq!(world.groups.leave(&leave, 2).error_code, 0);
     world.groups.commit_offsets(commit_request(&[(0, 1)]), 9).await;
     assert_eq!(delete(&world).await, 0);
     assert_eq!(delete(&world).await, 69);
@@ -506,7 +506,7 @@ async fn offsets_and_then_their_group_expire() {
         member_id: Str::from(&*member_id),
         ..LeaveGroupRequest::default()
     };
-    let _ = world.groups.leave(&leave, 2);
+    assert_eq!(world.groups.leave(&leave, 2).error_code, 0);
     world.groups.commit_offsets(commit_request(&[(0, 1)]), 9).await;
     tokio::time::sleep(Duration::from_secs(1200)).await;
     assert_eq!(fetched(&world, "g", &[0]), [1], "the retention is not over");
@@ -529,4 +529,62 @@ async fn a_group_nobody_entered_disappears() {
     tokio::time::sleep(Duration::from_secs(11)).await;
     assert!(world.groups.list(&ListGroupsRequest::default()).groups.is_empty());
     assert_eq!(world.journal.records(), 0);
+}
+
+/// Commits more often than the log should remember.
+async fn commit_far_too_often(world: &World) {
+    for offset in 0..10_100 {
+        world.groups.commit_offsets(commit_request(&[(0, offset)]), 9).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_is_written_anew_when_it_says_the_same_too_often() {
+    let world = World::new();
+    lone_member(&world).await;
+    world
+        .groups
+        .commit_offsets(
+            OffsetCommitRequest { group_id: Str::from("s"), ..commit_request(&[(1, 7)]) },
+            9,
+        )
+        .await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    commit_far_too_often(&world).await;
+    assert!(world.journal.records() > 10_100);
+    tokio::time::sleep(Duration::from_secs(601)).await;
+    assert!(world.journal.records() < 10, "{}", world.journal.records());
+    world.groups.commit_offsets(commit_request(&[(2, 3)]), 9).await;
+    let world = world.restarted();
+    assert_eq!(fetched(&world, "g", &[0, 1, 2]), [10_099, -1, 3]);
+    assert_eq!(fetched(&world, "s", &[1]), [7]);
+    let listed = world.groups.list(&ListGroupsRequest::default()).groups;
+    assert_eq!(listed.len(), 2);
+    assert_eq!(&*listed[0].protocol_type, "consumer", "the empty group is remembered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_with_a_write_under_way_is_not_written_anew() {
+    let world = World::new();
+    commit_far_too_often(&world).await;
+    world.journal.hold();
+    let groups = world.groups.clone();
+    let commit =
+        tokio::spawn(async move { groups.commit_offsets(commit_request(&[(0, 1)]), 9).await });
+    tokio::time::sleep(Duration::from_secs(601)).await;
+    assert_eq!(world.journal.records(), 10_101);
+    world.journal.end_one(Ok(()));
+    assert_eq!(codes(&commit.await.unwrap()), [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_with_records_of_others_is_kept_as_it_is() {
+    let world = World::new();
+    commit_far_too_often(&world).await;
+    let partition = world.groups.partition_of("g");
+    world.journal.plant(partition, b"\x00\x05\x00\x01g\x00\x01m", b"\x00\x00");
+    let world = world.restarted();
+    tokio::time::sleep(Duration::from_secs(601)).await;
+    assert_eq!(world.journal.records(), 10_101);
+    assert_eq!(fetched(&world, "g", &[0]), [10_099]);
 }

@@ -10,14 +10,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use tokio::sync::oneshot;
 
-type Stored = (Entry, bool);
+#[derive(Clone, Debug, Default)]
+struct Partition {
+    start: i64,
+    entries: Vec<Entry>,
+}
+
+impl Partition {
+    fn end(&self) -> i64 {
+        self.start + i64::try_from(self.entries.len()).unwrap()
+    }
+}
 
 /// Outcome of a write that a test holds back.
 pub(super) type Held = oneshot::Sender<oncelog::Result<()>>;
 
 #[derive(Debug, Default)]
 pub(super) struct MemoryJournal {
-    partitions: Mutex<BTreeMap<i32, Vec<Stored>>>,
+    partitions: Mutex<BTreeMap<i32, Partition>>,
     /// While set, writes end only when the test ends them.
     pub(super) holding: AtomicBool,
     pub(super) held: Mutex<Vec<Held>>,
@@ -27,13 +37,13 @@ pub(super) struct MemoryJournal {
 
 impl MemoryJournal {
     pub(super) fn records(&self) -> usize {
-        self.partitions.lock().values().map(Vec::len).sum()
+        self.partitions.lock().values().map(|log| log.entries.len()).sum()
     }
 
     /// Adds a record as it may be found in the log.
     pub(super) fn plant(&self, partition: i32, key: &'static [u8], value: &'static [u8]) {
         let entry = Entry { key: key.into(), value: Some(value.into()) };
-        self.partitions.lock().entry(partition).or_default().push((entry, true));
+        self.partitions.lock().entry(partition).or_default().entries.push(entry);
     }
 
     pub(super) fn hold(&self) {
@@ -71,8 +81,8 @@ impl Journal for MemoryJournal {
         }
         let mut partitions = self.partitions.lock();
         let log = partitions.get_mut(&partition).expect("an open partition");
-        let base_offset = i64::try_from(log.len()).unwrap();
-        log.extend(entries.iter().cloned().map(|entry| (entry, true)));
+        let base_offset = log.end();
+        log.entries.extend(entries.iter().cloned());
         let (sender, receiver) = oneshot::channel();
         if self.holding.load(Ordering::SeqCst) {
             self.held.lock().push(sender);
@@ -83,9 +93,24 @@ impl Journal for MemoryJournal {
         Ok(Written { base_offset, stored })
     }
 
+    fn bounds(&self, partition: i32) -> oncelog::Result<(i64, i64)> {
+        let partitions = self.partitions.lock();
+        let log = partitions.get(&partition).expect("an open partition");
+        Ok((log.start, log.end()))
+    }
+
+    fn trim(&self, partition: i32, before: i64) -> oncelog::Result<()> {
+        let mut partitions = self.partitions.lock();
+        let log = partitions.get_mut(&partition).expect("an open partition");
+        let gone = usize::try_from(before - log.start).unwrap();
+        log.entries.drain(..gone);
+        log.start = before;
+        Ok(())
+    }
+
     fn replay(&self, partition: i32, visit: &mut dyn FnMut(Replayed<'_>)) -> oncelog::Result<()> {
         let log = self.partitions.lock().get(&partition).cloned().unwrap_or_default();
-        for (offset, (entry, _)) in (0..).zip(&log) {
+        for (offset, entry) in (log.start..).zip(&log.entries) {
             let (key, value) = (&entry.key, entry.value.as_deref());
             visit(Replayed::Record { offset, producer_id: None, key, value });
         }

@@ -80,7 +80,7 @@ impl History {
     }
 
     fn some_generation(&mut self) -> i32 {
-        let generation = self.bench.group.generation();
+        let generation = self.bench.group.generation;
         if self.random.chance(80) { generation } else { generation - 1 }
     }
 
@@ -167,8 +167,8 @@ impl History {
 
     fn check(&mut self) {
         let group = &self.bench.group;
-        assert!(group.generation() >= self.generation, "the generation fell");
-        self.generation = group.generation();
+        assert!(group.generation >= self.generation, "the generation fell");
+        self.generation = group.generation;
         let alone = matches!(group.state(), State::Empty | State::Dead);
         assert_eq!(group.members.is_empty(), alone, "{:?}", group.state());
         match &group.leader {
@@ -190,7 +190,10 @@ impl History {
         }
         if matches!(group.state(), State::CompletingRebalance | State::Stable) {
             let protocol = group.protocol.as_ref().expect("a protocol was chosen");
-            let others = group.members.values().filter(|member| !member.supports(protocol));
+            let others = group
+                .members
+                .values()
+                .filter(|member| !member.protocols.iter().any(|known| known.name == *protocol));
             // Only a member that is on its way into the next round may have dropped it.
             assert_eq!(others.filter(|member| !member.awaits_join()).count(), 0);
         }

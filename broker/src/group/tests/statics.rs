@@ -32,7 +32,7 @@ fn stable(names: &[&str]) -> Bench {
 }
 
 fn heartbeat(bench: &mut Bench, id: &str, instance: &str) -> Result<(), crate::group::GroupError> {
-    let generation = bench.group.generation();
+    let generation = bench.group.generation;
     bench.group.heartbeat(bench.now(), id, Some(instance), generation)
 }
 
@@ -40,7 +40,7 @@ fn heartbeat(bench: &mut Bench, id: &str, instance: &str) -> Result<(), crate::g
 #[test]
 fn a_restarted_follower_takes_its_place_without_a_rebalance() {
     let mut bench = stable(&["a", "b"]);
-    let generation = bench.group.generation();
+    let generation = bench.group.generation;
     let back = bench.join(process("b", "b2"));
     assert!(!bench.joins.contains_key(&back), "stored before it is answered");
     let value = bench.store(Ok(()));
@@ -106,7 +106,7 @@ fn a_return_that_cannot_be_stored_is_undone() {
     let reply = bench.joined(back);
     assert_eq!((reply.error, &*reply.member_id), (Some(CoordinatorNotAvailable), ""));
     assert_eq!(heartbeat(&mut bench, "b1", "i-b"), Ok(()));
-    let sync = bench.sync(follower("b1", bench.group.generation()));
+    let sync = bench.sync(follower("b1", bench.group.generation));
     assert_eq!(&bench.synced(sync).assignment[..], b"for-b1");
 }
 
@@ -116,7 +116,7 @@ fn a_return_with_another_favourite_protocol_rebalances() {
     let both = |first: &str, second: &str| vec![protocol(first, ""), protocol(second, "")];
     bench.join(Join { protocols: both("range", "sticky"), ..process("a", "a1") });
     bench.stabilise(&["a1"]);
-    let generation = bench.group.generation();
+    let generation = bench.group.generation;
     let back = bench.join(Join { protocols: both("sticky", "range"), ..process("a", "a2") });
     let reply = bench.joined(back);
     assert_eq!((reply.generation, reply.protocol.as_deref()), (generation + 1, Some("sticky")));
@@ -138,11 +138,13 @@ fn a_return_before_the_assignment_is_known_rebalances() {
 fn a_static_member_that_misses_a_round_stays_in_the_group() {
     let mut bench = stable(&["a", "b"]);
     let c = bench.join(newcomer("c"));
-    let generation = bench.group.generation();
+    let generation = bench.group.generation;
     for _ in 0..7 {
         bench.pass(9_000);
-        let _ = heartbeat(&mut bench, "a1", "i-a");
-        let _ = heartbeat(&mut bench, "b1", "i-b");
+        for (id, instance) in [("a1", "i-a"), ("b1", "i-b")] {
+            let heard = heartbeat(&mut bench, id, instance);
+            assert_ne!(heard, Err(UnknownMember), "it is still in the group");
+        }
     }
     let reply = bench.joined(c).clone();
     assert_eq!(reply.generation, generation + 1);
@@ -154,10 +156,10 @@ fn a_static_member_that_misses_a_round_stays_in_the_group() {
 fn a_round_that_no_static_member_joins_is_extended_until_their_sessions_end() {
     let mut bench = stable(&["a", "b"]);
     bench.join(newcomer("c"));
-    let generation = bench.group.generation();
+    let generation = bench.group.generation;
     assert_eq!(bench.leave("c"), Ok(()));
     bench.pass(9_000);
-    assert_eq!((bench.state(), bench.group.generation()), (State::PreparingRebalance, generation));
+    assert_eq!((bench.state(), bench.group.generation), (State::PreparingRebalance, generation));
     bench.pass(100_000);
     assert_eq!(bench.state(), State::Empty);
 }

@@ -37,7 +37,7 @@ fn dead() -> Bench {
 #[test]
 fn empty_is_left_by_a_join_and_knows_no_member() {
     let mut bench = empty();
-    let generation = bench.group.generation();
+    let generation = bench.group.generation;
     let known = bench.join(rejoin("a"));
     assert_eq!(bench.joined(known).error, Some(UnknownMember));
     let sync = bench.sync(follower("a", generation));
@@ -55,7 +55,7 @@ fn empty_is_left_by_a_join_and_knows_no_member() {
 #[test]
 fn preparing_takes_joins_and_sends_everything_else_to_rejoin() {
     let mut bench = preparing();
-    let generation = bench.group.generation();
+    let generation = bench.group.generation;
     let sync = bench.sync(follower("b", generation));
     assert_eq!(bench.synced(sync).error, Some(RebalanceInProgress));
     // S-78.
@@ -70,7 +70,7 @@ fn preparing_takes_joins_and_sends_everything_else_to_rejoin() {
 #[test]
 fn a_heartbeat_in_preparing_keeps_the_session_alive() {
     let mut bench = preparing();
-    let generation = bench.group.generation();
+    let generation = bench.group.generation;
     for _ in 0..4 {
         bench.pass(i64::from(SESSION_MS) - 1);
         assert_eq!(bench.heartbeat("b", generation), Err(RebalanceInProgress));
@@ -87,7 +87,7 @@ fn a_departure_from_preparing_may_complete_the_join() {
 #[test]
 fn completing_repeats_the_answer_to_a_member_that_says_the_same() {
     let mut bench = completing();
-    let generation = bench.group.generation();
+    let generation = bench.group.generation;
     let again = bench.join(rejoin("b"));
     assert_eq!(bench.joined(again).error, None);
     assert_eq!(bench.joined(again).generation, generation);
@@ -110,7 +110,7 @@ fn completing_rebalances_for_a_member_that_changed() {
 #[test]
 fn completing_accepts_heartbeats_and_refuses_commits() {
     let mut bench = completing();
-    let generation = bench.group.generation();
+    let generation = bench.group.generation;
     assert_eq!(bench.heartbeat("b", generation), Ok(()));
     assert_eq!(bench.heartbeat("b", generation - 1), Err(IllegalGeneration));
     assert_eq!(bench.heartbeat("x", generation), Err(UnknownMember));
@@ -122,7 +122,7 @@ fn completing_accepts_heartbeats_and_refuses_commits() {
 #[test]
 fn completing_collects_syncs_and_rebalances_when_somebody_leaves() {
     let mut bench = completing();
-    let generation = bench.group.generation();
+    let generation = bench.group.generation;
     let sync = bench.sync(follower("b", generation));
     assert!(!bench.syncs.contains_key(&sync));
     assert_eq!(bench.leave("a"), Ok(()));
@@ -133,7 +133,7 @@ fn completing_collects_syncs_and_rebalances_when_somebody_leaves() {
 #[test]
 fn stable_repeats_itself_to_an_unchanged_follower_and_rebalances_for_the_rest() {
     let mut bench = stable();
-    let generation = bench.group.generation();
+    let generation = bench.group.generation;
     let again = bench.join(rejoin("b"));
     assert_eq!(bench.joined(again).generation, generation);
     assert_eq!(bench.state(), State::Stable);
@@ -151,7 +151,7 @@ fn stable_repeats_itself_to_an_unchanged_follower_and_rebalances_for_the_rest() 
 #[test]
 fn stable_answers_syncs_heartbeats_and_commits() {
     let mut bench = stable();
-    let generation = bench.group.generation();
+    let generation = bench.group.generation;
     let sync = bench.sync(follower("b", generation));
     assert_eq!(&bench.synced(sync).assignment[..], b"for-b");
     let old = bench.sync(follower("b", generation - 1));
@@ -170,7 +170,7 @@ fn stable_answers_syncs_heartbeats_and_commits() {
 #[test]
 fn dead_answers_that_the_coordinator_is_not_available() {
     let mut bench = dead();
-    let generation = bench.group.generation();
+    let generation = bench.group.generation;
     for join in [newcomer("n"), rejoin("a")] {
         let waiter = bench.join(join);
         assert_eq!(bench.joined(waiter).error, Some(CoordinatorNotAvailable));
