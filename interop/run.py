@@ -19,6 +19,14 @@ from suite import brokers, clients, steps, tools
 SETTINGS = ("num.partitions=3", "group.initial.rebalance.delay.ms=0", "group.min.session.timeout.ms=100")
 
 
+def excerpt(text):
+    """The start and the end of an error text, indented; the middle of a trace helps nobody."""
+    lines = [line[:400] for line in text.strip().split("\n")]
+    if len(lines) > 24:
+        lines = [*lines[:8], "…", *lines[-15:]]
+    return "\n".join("    " + line for line in lines)
+
+
 class Report:
     """Prints a line per step as it ends, and counts."""
 
@@ -34,7 +42,7 @@ class Report:
             self.line(who, name, "FAIL", clock.seconds())
             expected = (clients.ClientError, brokers.BrokerError, steps.Mismatch, tools.ToolError)
             text = str(error) if isinstance(error, expected) else traceback.format_exc()
-            print("    " + text.strip().replace("\n", "\n    "), flush=True)
+            print(excerpt(text), flush=True)
             return False
         self.passed += 1
         self.line(who, name, "PASS", clock.seconds())

@@ -63,9 +63,16 @@ def write(output, message):
 
 
 async def consume(bootstrap, output, topics):
+    # Starting with the topics fetches their metadata; then each partition is read by hand.
     consumer = AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, group_id=None)
     await consumer.start()
-    partitions = list(consumer.assignment())
+    partitions = [
+        TopicPartition(topic, partition)
+        for topic in topics
+        for partition in consumer.partitions_for_topic(topic)
+    ]
+    consumer.unsubscribe()
+    consumer.assign(partitions)
     await consumer.seek_to_beginning(*partitions)
     ends = await consumer.end_offsets(partitions)
     for partition in partitions:

@@ -37,12 +37,12 @@ def produce(bootstrap, topic, codec):
             try:
                 producer.produce(
                     topic,
-                    record.value,
-                    record.key,
-                    record.partition,
-                    delivered,
-                    record.timestamp,
-                    [(common.HEADER_KEY, common.HEADER_VALUE)],
+                    value=record.value,
+                    key=record.key,
+                    partition=record.partition,
+                    on_delivery=delivered,
+                    timestamp=record.timestamp,
+                    headers=[(common.HEADER_KEY, common.HEADER_VALUE)],
                 )
                 break
             except BufferError:

@@ -5,12 +5,14 @@ The generator is seeded by the name of its data set, so a failing run can be rep
 
 import random
 import sysconfig
+import time
 from collections import defaultdict
 from pathlib import Path
 
 NULL = "\\N"
 HEADER = "n=interop"
-FIRST_TIMESTAMP = 1_700_000_000_000
+# Recent, or retention would delete what a step has just written.
+FIRST_TIMESTAMP = int(time.time() - 3600) * 1000
 WORDS = (
     "log offset segment batch epoch marker index producer sequence durable flush "
     "torn tail größe naïve 東京 данные ζήτα 🚀 commit"
