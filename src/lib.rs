@@ -13,6 +13,7 @@
 
 pub mod batch;
 mod checkpoint;
+mod commit;
 mod engine;
 mod epoch;
 mod error;
@@ -20,15 +21,22 @@ mod index;
 pub mod io;
 mod log;
 mod options;
+#[cfg(any(test, feature = "test-util"))]
+pub mod planted;
+#[cfg(not(any(test, feature = "test-util")))]
+mod planted;
 mod producer;
 mod segment;
 mod types;
 
-pub use engine::Engine;
+pub use engine::{Engine, RetentionVeto};
 pub use error::{Error, ErrorKind, Result};
 pub use log::{
-    AbortedTxn, AppendOptions, AppendTicket, Appended, Isolation, Log, LogOffsets, Origin,
-    ProducerDescription, ReadOptions, ReadOutcome, TimestampedOffset, WaitFor,
+    AbortedTxn, AppendOptions, AppendTicket, Appended, BatchReader, CommittedFilter, Isolation,
+    Log, LogOffsets, Origin, ProducerDescription, ReadOptions, ReadOutcome, RecoveryReport,
+    StoredBatch, TimestampedOffset, WaitFor,
 };
-pub use options::{Backend, CleanupPolicy, Durability, EngineOptions, LogConfig, LogName, TimestampType};
+pub use options::{
+    Backend, CleanupPolicy, Durability, EngineOptions, LogConfig, LogName, TimestampType,
+};
 pub use types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};

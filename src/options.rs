@@ -78,6 +78,14 @@ pub struct EngineOptions {
     pub checkpoint_bytes: u64,
     /// Producers remembered per log. Default 1,000,000. Each takes about 250 bytes.
     pub producers_max: usize,
+    /// Whether the engine starts its own threads (one per data directory for commits that no
+    /// thread waits for, one for maintenance). Default true. Without them the embedder waits for
+    /// its appends on threads of its own and calls [`Engine::tick`](crate::Engine::tick); a
+    /// simulation does that to stay deterministic.
+    pub background: bool,
+    /// Bugs to plant, to prove that a test would notice them.
+    #[cfg(any(test, feature = "test-util"))]
+    pub planted: crate::planted::Planted,
 }
 
 impl EngineOptions {
@@ -92,7 +100,37 @@ impl EngineOptions {
             reserve_bytes: 64 << 20,
             checkpoint_bytes: 64 << 20,
             producers_max: 1_000_000,
+            background: true,
+            #[cfg(any(test, feature = "test-util"))]
+            planted: crate::planted::Planted::default(),
         }
+    }
+
+    /// Checks every option against its bounds.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`], naming the option, its value and its bounds.
+    pub fn validate(&self) -> Result<()> {
+        self.log.validate()?;
+        let wrong = |what: String| Err(Error::new(ErrorKind::Invalid, what));
+        if self.directories.is_empty() {
+            return wrong("directories is empty; an engine needs at least one".to_owned());
+        }
+        if self.staged_bytes_max < 1 << 20 {
+            return wrong(format!("staged_bytes_max = {} is below 1 MiB", self.staged_bytes_max));
+        }
+        if self.producers_max == 0 {
+            return wrong("producers_max = 0; at least one must fit".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The planted bugs; none outside of tests.
+    pub(crate) fn planted(&self) -> crate::planted::Planted {
+        #[cfg(any(test, feature = "test-util"))]
+        return self.planted;
+        #[cfg(not(any(test, feature = "test-util")))]
+        crate::planted::Planted::default()
     }
 }
 
@@ -160,12 +198,27 @@ impl LogConfig {
     /// [`ErrorKind::Invalid`], naming the field, its value and its bounds.
     pub fn validate(&self) -> Result<()> {
         let bounds: [(&str, i64, i64, i64); 6] = [
-            ("segment_bytes", i64::from(self.segment_bytes), 4096, i64::from(i32::MAX)),
+            (
+                "segment_bytes",
+                i64::from(self.segment_bytes),
+                4096,
+                i64::from(i32::MAX),
+            ),
             ("segment_ms", self.segment_ms, 1, i64::MAX),
-            ("segment_index_bytes", i64::from(self.segment_index_bytes), 32, i64::from(i32::MAX)),
+            (
+                "segment_index_bytes",
+                i64::from(self.segment_index_bytes),
+                32,
+                i64::from(i32::MAX),
+            ),
             ("retention_ms", self.retention_ms, -1, i64::MAX),
             ("retention_bytes", self.retention_bytes, -1, i64::MAX),
-            ("file_delete_delay_ms", self.file_delete_delay_ms, 0, i64::MAX),
+            (
+                "file_delete_delay_ms",
+                self.file_delete_delay_ms,
+                0,
+                i64::MAX,
+            ),
         ];
         for (name, value, low, high) in bounds {
             if !(low..=high).contains(&value) {
@@ -200,7 +253,10 @@ impl LogName {
             let context = format!("{topic:?} partition {partition} is not a legal log name");
             return Err(Error::new(ErrorKind::Invalid, context));
         }
-        Ok(Self { topic: topic.into(), partition })
+        Ok(Self {
+            topic: topic.into(),
+            partition,
+        })
     }
 
     /// Parses a directory name, at its last dash (D-3).
@@ -250,7 +306,10 @@ mod tests {
         let name = LogName::from_dir_name("a-b-12").unwrap();
         assert_eq!((name.topic(), name.partition()), ("a-b", 12));
         for bad in ["a", "-1", "a-", "a-x", "a--1", "a-01", "../a-1", ".-1"] {
-            assert!(LogName::from_dir_name(bad).is_none() || bad == "a--1", "{bad}");
+            assert!(
+                LogName::from_dir_name(bad).is_none() || bad == "a--1",
+                "{bad}"
+            );
         }
     }
 }

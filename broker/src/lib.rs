@@ -1,1 +1,3 @@
 //! A small exactly-once broker for Kafka clients.
+
+pub mod protocol;

@@ -9,13 +9,17 @@
 //! [`Storage::write_all`], which takes a whole commit group and may run its writes in parallel.
 
 pub mod buf;
+mod direct;
+mod map;
 pub mod os;
 #[cfg(any(test, feature = "test-util"))]
 pub mod sim;
 #[cfg(all(feature = "uring", target_os = "linux"))]
 mod uring;
+mod vectored;
 
 use bytes::Bytes;
+use std::any::Any;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -66,7 +70,10 @@ impl DirEntry {
     /// An entry called `name`.
     #[must_use]
     pub fn new(name: impl Into<String>, is_dir: bool) -> Self {
-        Self { name: name.into(), is_dir }
+        Self {
+            name: name.into(),
+            is_dir,
+        }
     }
 }
 
@@ -93,7 +100,12 @@ impl WriteOp {
     /// A write of `buffers` at `position`.
     #[must_use]
     pub fn new(file: Arc<dyn File>, position: u64, buffers: Vec<Bytes>, durable: bool) -> Self {
-        Self { file, position, buffers, durable }
+        Self {
+            file,
+            position,
+            buffers,
+            durable,
+        }
     }
 
     /// Total bytes of the buffers.
@@ -106,6 +118,14 @@ impl WriteOp {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.buffers.iter().all(Bytes::is_empty)
+    }
+
+    /// Whether a direct file takes this write: position, addresses and lengths are whole blocks.
+    #[must_use]
+    pub fn is_aligned(&self) -> bool {
+        let block =
+            |buffer: &Bytes| (buffer.len() | buffer.as_ptr().addr()).is_multiple_of(BLOCK_BYTES);
+        self.position.is_multiple_of(BLOCK_BYTES as u64) && self.buffers.iter().all(block)
     }
 }
 
@@ -123,7 +143,10 @@ impl StorageInfo {
     /// Describes a backend.
     #[must_use]
     pub fn new(backend: &'static str, reason: impl Into<String>) -> Self {
-        Self { backend, reason: reason.into() }
+        Self {
+            backend,
+            reason: reason.into(),
+        }
     }
 }
 
@@ -205,7 +228,9 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
 pub trait DirLock: Send + Sync + fmt::Debug {}
 
 /// An open file. Reads and small writes are ordinary buffered calls.
-pub trait File: Send + Sync + fmt::Debug + 'static {
+///
+/// `Any`, so that a storage finds its own files in the writes it is given.
+pub trait File: Any + Send + Sync + fmt::Debug {
     /// Whether [`Storage::write_all`] writes this file unbuffered, and so needs alignment.
     fn is_direct(&self) -> bool;
 

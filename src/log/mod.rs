@@ -1,345 +1,287 @@
-//! One log: the handle an embedder holds.
+//! One log: the handle an embedder holds, and what stands behind it.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `inner` | the state under the lock, the frontiers beside it |
+//! | `append` | checks, admission, staging |
+//! | `tail` | staged and recent bytes in memory |
+//! | `group` | the log's part in a commit group |
+//! | `ticket`, `wait` | who waits, and how they are woken |
+//! | `read`, `reader` | where bytes are found and how they are cut; batch by batch |
+//! | `recover` | from files to state |
+//! | `maintain` | sealing, checkpoints, retention, trimming, truncation, clean close |
+
+mod api;
+mod append;
+mod group;
+mod inner;
+mod maintain;
+mod read;
+mod reader;
+pub(crate) mod recover;
+mod tail;
+mod ticket;
+mod wait;
+
+pub use api::{
+    AbortedTxn, AppendOptions, Appended, Isolation, LogOffsets, Origin, ProducerDescription,
+    ReadOptions, ReadOutcome, TimestampedOffset,
+};
+pub(crate) use inner::LogInner;
+pub use reader::{BatchReader, CommittedFilter, StoredBatch};
+pub use recover::RecoveryReport;
+pub use ticket::{AppendTicket, WaitFor};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::options::{Durability, LogConfig, LogName};
-use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
-use bytes::Bytes;
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
-
-/// Who appends, which decides the rules that apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Origin {
-    /// A producer: every rule of sections A and P holds.
-    #[default]
-    Client,
-    /// A coordinator of groups or transactions: markers allowed, sequences not checked.
-    Coordinator,
-    /// A follower copying its leader: offsets and epochs are in the batches already.
-    Follower,
-}
-
-/// How far a reader may see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Isolation {
-    /// To the high watermark.
-    #[default]
-    ReadUncommitted,
-    /// To the last stable offset, with the aborted transactions to skip.
-    ReadCommitted,
-}
-
-/// Options of one append.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct AppendOptions {
-    /// Who appends.
-    pub origin: Origin,
-    /// Stamped into the batches (not for followers). Default: the log's current epoch.
-    pub leader_epoch: Option<LeaderEpoch>,
-    /// When the ticket resolves. Default: the log's own.
-    pub durability: Option<Durability>,
-}
-
-/// What an append got; known as soon as [`Log::append`] returns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Appended {
-    /// Offset of the first record.
-    pub base_offset: Offset,
-    /// Offset of the last record.
-    pub last_offset: Offset,
-    /// Whether this was a retry of a batch that is in the log already (P-5); nothing was written.
-    pub duplicate: bool,
-    /// The log's time, if it stamps its own; the stored batch's time for a duplicate; else −1.
-    pub log_append_time_ms: i64,
-    /// The log start offset at the append.
-    pub log_start_offset: Offset,
-}
-
-/// An append under way. Await it on any executor, or [`wait`](Self::wait) on a thread. Dropping it
-/// never cancels the append.
-#[derive(Debug)]
-#[must_use = "an append is acknowledged only when its ticket resolves"]
-pub struct AppendTicket {}
-
-impl AppendTicket {
-    /// The offsets given; not yet an acknowledgement.
-    #[must_use]
-    pub fn appended(&self) -> Appended {
-        Appended {
-            base_offset: Offset::ZERO,
-            last_offset: Offset::ZERO,
-            duplicate: false,
-            log_append_time_ms: -1,
-            log_start_offset: Offset::ZERO,
-        }
-    }
-
-    /// Blocks until the append is acknowledged at its durability.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Poisoned`] if the write or flush failed: whether the batch will be there after
-    /// a reopen is unknown.
-    pub fn wait(self) -> Result<Appended> {
-        skeleton()
-    }
-}
-
-impl Future for AppendTicket {
-    type Output = Result<Appended>;
-    fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(skeleton())
-    }
-}
-
-/// Options of one read.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct ReadOptions {
-    /// Most bytes to return. Default 1 MiB.
-    pub max_bytes: usize,
-    /// Return the first batch even if it is larger than `max_bytes`. Default true.
-    pub min_one_batch: bool,
-    /// How far to see. Default [`Isolation::ReadUncommitted`].
-    pub isolation: Isolation,
-}
-
-impl Default for ReadOptions {
-    fn default() -> Self {
-        Self { max_bytes: 1 << 20, min_one_batch: true, isolation: Isolation::ReadUncommitted }
-    }
-}
-
-/// An aborted transaction that overlaps what was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub struct AbortedTxn {
-    /// First offset of the transaction.
-    pub first_offset: Offset,
-    /// Its producer.
-    pub producer_id: ProducerId,
-}
-
-/// What a read returned.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ReadOutcome {
-    /// Whole batches, in order; each slice holds one or more. The first may begin before the offset
-    /// asked for, when that lies inside a batch.
-    pub slices: Vec<Bytes>,
-    /// Where the next read should begin.
-    pub next_offset: Offset,
-    /// Log start offset.
-    pub log_start_offset: Offset,
-    /// High watermark.
-    pub high_watermark: Offset,
-    /// Last stable offset.
-    pub last_stable_offset: Offset,
-    /// For [`Isolation::ReadCommitted`]: aborted transactions, sorted by first offset, then
-    /// producer (T-21b).
-    pub aborted: Vec<AbortedTxn>,
-}
-
-/// The bounds of a log at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LogOffsets {
-    /// First offset a reader may ask for.
-    pub log_start_offset: Offset,
-    /// Bound of what `ReadCommitted` readers see.
-    pub last_stable_offset: Offset,
-    /// Bound of what other readers see.
-    pub high_watermark: Offset,
-    /// Next offset to be assigned.
-    pub log_end_offset: Offset,
-}
-
-/// A record found by time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TimestampedOffset {
-    /// Its offset.
-    pub offset: Offset,
-    /// Its timestamp in ms.
-    pub timestamp_ms: i64,
-    /// The leader epoch of its batch.
-    pub leader_epoch: LeaderEpoch,
-}
-
-/// A producer as [`Log::producers`] shows it (C-49).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ProducerDescription {
-    /// Id.
-    pub producer_id: ProducerId,
-    /// Epoch.
-    pub producer_epoch: ProducerEpoch,
-    /// Last sequence, −1 if no batch is remembered.
-    pub last_sequence: Sequence,
-    /// Time of the last batch or marker, in ms.
-    pub last_timestamp_ms: i64,
-    /// Epoch of the coordinator that wrote the last marker, −1 if none.
-    pub coordinator_epoch: i32,
-    /// First offset of the open transaction, if one is open.
-    pub txn_first_offset: Option<Offset>,
-}
-
-/// Resolves when a reader's bound passes an offset.
-#[derive(Debug)]
-pub struct WaitFor {}
-
-impl WaitFor {
-    /// Blocks for at most `timeout`; whether the bound was passed.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Poisoned`] or [`ErrorKind::Closed`].
-    pub fn wait(self, _timeout: Duration) -> Result<bool> {
-        skeleton()
-    }
-}
-
-impl Future for WaitFor {
-    type Output = Result<()>;
-    fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Pending
-    }
-}
-
-fn skeleton<T>() -> Result<T> {
-    Err(Error::new(ErrorKind::Closed, "skeleton"))
-}
+use crate::options::{LogConfig, LogName};
+use crate::types::{LeaderEpoch, Offset};
+use std::fmt;
+use std::sync::Arc;
 
 /// A log. Cheap to clone and to send; all clones are one log.
-#[derive(Clone, Debug)]
-pub struct Log {}
+#[derive(Clone)]
+pub struct Log {
+    inner: Arc<LogInner>,
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log").field("name", &self.inner.name).finish_non_exhaustive()
+    }
+}
 
 impl Log {
-    /// Appends the one batch in `batch` (several, for a follower). Uses the CPU only.
-    ///
-    /// # Errors
-    /// See [`ErrorKind`]: nothing was appended.
-    pub fn append(&self, _batch: &[u8], _options: &AppendOptions) -> Result<AppendTicket> {
-        skeleton()
+    pub(crate) fn new(inner: Arc<LogInner>) -> Self {
+        Self { inner }
     }
 
-    /// Reads whole batches from `offset` on.
-    ///
-    /// # Errors
-    /// [`ErrorKind::OutOfRange`], [`ErrorKind::Corrupt`], [`ErrorKind::Io`].
-    pub fn read(&self, _offset: Offset, _options: &ReadOptions) -> Result<ReadOutcome> {
-        skeleton()
+    pub(crate) fn inner(&self) -> &Arc<LogInner> {
+        &self.inner
     }
 
-    /// Resolves when the bound of `isolation` is greater than `offset`.
+    /// Appends the one batch in `batch` (for [`Origin::Follower`], one or more): checks it, gives it
+    /// offsets and queues it for the disk. Uses the CPU only; the ticket says when it is there.
+    ///
+    /// A retry of a batch that is in the log already is a success with the original offsets.
+    ///
+    /// # Errors
+    /// Nothing was appended if this returns an error.
+    /// - [`ErrorKind::CorruptBatch`], [`ErrorKind::InvalidBatch`], [`ErrorKind::InvalidTimestamp`],
+    ///   [`ErrorKind::BatchTooLarge`], [`ErrorKind::LargerThanSegment`],
+    ///   [`ErrorKind::UnsupportedCompression`]: the batch is at fault.
+    /// - [`ErrorKind::OutOfOrderSequence`], [`ErrorKind::InvalidProducerEpoch`],
+    ///   [`ErrorKind::InvalidTxnState`], [`ErrorKind::CoordinatorFenced`],
+    ///   [`ErrorKind::TooManyProducers`]: the producer's state forbids it.
+    /// - [`ErrorKind::Busy`], [`ErrorKind::DiskFull`]: try again later.
+    /// - [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]: reopen the log.
+    ///
+    /// # Complexity
+    /// O(size of the batch), for its checksum and one copy.
+    pub fn append(&self, batch: &[u8], options: &AppendOptions) -> Result<AppendTicket> {
+        self.inner.append(batch, options)
+    }
+
+    /// Reads whole batches from `offset` on; none if the reader may not see any there yet.
+    ///
+    /// The first batch may begin before `offset`, when that lies inside it. Damage behind the first
+    /// batch returned ends the answer before it; the next read meets it.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::OutOfRange`]: outside log start offset to log end offset.
+    /// - [`ErrorKind::Corrupt`]: the bytes at `offset` are damaged; reading can go on at `next`.
+    /// - [`ErrorKind::Io`].
+    ///
+    /// # Complexity
+    /// O(log n) to find the place, then the bytes returned.
+    pub fn read(&self, offset: Offset, options: &ReadOptions) -> Result<ReadOutcome> {
+        self.inner.read(offset, options)
+    }
+
+    /// Reads batch by batch from `from` on, leaving out what a reader of `isolation` must not see.
     #[must_use]
-    pub fn wait_for(&self, _offset: Offset, _isolation: Isolation) -> WaitFor {
-        WaitFor {}
+    pub fn batches(&self, from: Offset, isolation: Isolation) -> BatchReader {
+        BatchReader::new(self.clone(), from, isolation)
+    }
+
+    /// Resolves when the bound of `isolation` is greater than `offset`, so that a read there finds
+    /// something. No thread and no timer is used.
+    #[must_use]
+    pub fn wait_for(&self, offset: Offset, isolation: Isolation) -> WaitFor {
+        WaitFor::new(&self.inner, offset, isolation)
     }
 
     /// The log's bounds now.
     #[must_use]
     pub fn offsets(&self) -> LogOffsets {
+        let state = self.inner.state.lock();
         LogOffsets {
-            log_start_offset: Offset::ZERO,
-            last_stable_offset: Offset::ZERO,
-            high_watermark: Offset::ZERO,
-            log_end_offset: Offset::ZERO,
+            log_start_offset: state.log_start,
+            last_stable_offset: state.last_stable_offset(),
+            high_watermark: state.high_watermark,
+            log_end_offset: state.end,
         }
     }
 
     /// The log's name.
-    ///
-    /// # Panics
-    /// Never.
     #[must_use]
-    pub fn name(&self) -> LogName {
-        LogName::new("skeleton", 0).expect("a legal name")
+    pub fn name(&self) -> &LogName {
+        &self.inner.name
+    }
+
+    /// The 16-byte id of its topic.
+    #[must_use]
+    pub fn id(&self) -> [u8; 16] {
+        self.inner.id
     }
 
     /// Current configuration.
     #[must_use]
     pub fn config(&self) -> LogConfig {
-        LogConfig::default()
+        LogConfig::clone(&self.inner.state.lock().config)
     }
 
     /// Replaces the configuration, for appends and maintenance from now on.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`].
-    pub fn set_config(&self, _config: LogConfig) -> Result<()> {
-        skeleton()
+    /// [`ErrorKind::Invalid`], naming the field.
+    pub fn set_config(&self, config: LogConfig) -> Result<()> {
+        config.validate()?;
+        let mut state = self.inner.state.lock();
+        state.producers.set_limits(LogInner::limits(&self.inner.shared, &config));
+        state.active.indexer.set_interval_bytes(config.index_interval_bytes);
+        state.config = Arc::new(config);
+        Ok(())
     }
 
     /// The first record at or after `timestamp_ms` that a reader of `isolation` may see.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`], [`ErrorKind::Io`].
+    ///
+    /// # Complexity
+    /// O(segments + log entries), then the batches between two index entries.
     pub fn offset_for_timestamp(
         &self,
-        _timestamp_ms: i64,
-        _isolation: Isolation,
+        timestamp_ms: i64,
+        isolation: Isolation,
     ) -> Result<Option<TimestampedOffset>> {
-        skeleton()
+        self.inner.offset_for_timestamp(timestamp_ms, isolation)
     }
 
-    /// The record with the largest timestamp.
+    /// The record with the largest timestamp, the first one if several have it.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`], [`ErrorKind::Io`].
     pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampedOffset>> {
-        skeleton()
+        self.inner.offset_of_max_timestamp()
     }
 
     /// The current leader epoch, [`LeaderEpoch::NONE`] if none was ever assigned.
     #[must_use]
     pub fn leader_epoch(&self) -> LeaderEpoch {
-        LeaderEpoch::NONE
+        self.inner.state.lock().leader_epoch()
     }
 
     /// Begins a new leader epoch at the log end offset. Durable when this returns.
     ///
     /// # Errors
     /// [`ErrorKind::FencedLeaderEpoch`] if it is not above the current one; [`ErrorKind::Io`].
-    pub fn begin_leader_epoch(&self, _epoch: LeaderEpoch) -> Result<()> {
-        skeleton()
+    pub fn begin_leader_epoch(&self, epoch: LeaderEpoch) -> Result<()> {
+        self.inner.begin_leader_epoch(epoch)
     }
 
     /// The largest known epoch not above `epoch`, and where it ends.
     #[must_use]
-    pub fn end_offset_for_epoch(&self, _epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-        None
+    pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let state = self.inner.state.lock();
+        state.epochs.end_offset_for(epoch, state.end)
     }
 
-    /// Raises the log start offset; durable when this returns. Returns the new start.
+    /// Raises the log start offset to `offset`; durable when this returns. What lies before
+    /// it can no longer be read, and maintenance removes whole segments of it. Returns the log start
+    /// offset, which is higher if it was already.
     ///
     /// # Errors
-    /// [`ErrorKind::OutOfRange`] above the high watermark.
-    pub fn trim_before(&self, _offset: Offset) -> Result<Offset> {
-        skeleton()
+    /// [`ErrorKind::OutOfRange`] above the high watermark; [`ErrorKind::Io`].
+    pub fn trim_before(&self, offset: Offset) -> Result<Offset> {
+        self.inner.trim_before(offset)
     }
 
-    /// Removes everything from `offset` on, even what was acknowledged.
+    /// Removes every batch that reaches `offset` or beyond, acknowledged or not. The log
+    /// then ends where the last batch left ends, at `offset` or, if it cut a batch, before it.
+    /// Durable when this returns; appends wait meanwhile.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] if appends keep coming; [`ErrorKind::Poisoned`], with the log to be
+    /// reopened, if the files could be cut half-way only.
+    pub fn truncate_to(&self, offset: Offset) -> Result<()> {
+        self.inner.truncate_to(offset)
+    }
+
+    /// Truncates to where `epoch` ended in a leader's log: what a follower does before it
+    /// copies. Returns the log end offset.
+    ///
+    /// # Errors
+    /// As [`Log::truncate_to`]; [`ErrorKind::UnknownLeaderEpoch`] if no such epoch is known.
+    pub fn truncate_to_epoch(&self, epoch: LeaderEpoch) -> Result<Offset> {
+        let Some((_, end)) = self.end_offset_for_epoch(epoch) else {
+            let context = format!("{} knows no epoch up to {epoch}", self.inner.name);
+            return Err(Error::new(ErrorKind::UnknownLeaderEpoch, context));
+        };
+        self.truncate_to(end)?;
+        Ok(self.offsets().log_end_offset)
+    }
+
+    /// Completes the active segment, so that everything appended so far can be sealed, mapped and
+    /// removed by retention. Does nothing on an empty one.
+    pub fn roll(&self) {
+        self.inner.force_roll();
+    }
+
+    /// Sets the high watermark of a log that somebody replicates: readers see what is below it, and
+    /// it no longer follows the durable end by itself. It is capped at the durable end and never
+    /// moves back.
+    pub fn set_high_watermark(&self, offset: Offset) {
+        let mut state = self.inner.state.lock();
+        state.manual_high_watermark = true;
+        let capped = offset.min(state.durable_end);
+        state.advance_high_watermark(capped);
+        self.inner.publish(&state);
+        drop(state);
+        self.inner.wake_waiters();
+    }
+
+    /// Bytes of batches in all segments.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.inner.state.lock().size_bytes()
+    }
+
+    /// Base offsets and sizes of the segments, oldest first; the last is active.
+    #[must_use]
+    pub fn segments(&self) -> Vec<(Offset, u64)> {
+        let state = self.inner.state.lock();
+        let (active, sealed) =
+            state.segments.split_last().map_or((None, &[][..]), |(a, s)| (Some(a), s));
+        let sealed = sealed.iter().map(|s| (s.base(), s.size()));
+        sealed.chain(active.map(|a| (a.base(), state.active.size()))).collect()
+    }
+
+    /// Live producers (C-49).
+    #[must_use]
+    pub fn producers(&self) -> Vec<ProducerDescription> {
+        self.inner.state.lock().producers.describe()
+    }
+
+    /// Applies retention now: raises the log start offset past segments that are too old or too
+    /// many, removes their files, forgets producers whose time has come. [`Engine::tick`] does it
+    /// for every open log.
+    ///
+    /// [`Engine::tick`]: crate::Engine::tick
     ///
     /// # Errors
     /// [`ErrorKind::Io`].
-    pub fn truncate_to(&self, _offset: Offset) -> Result<()> {
-        skeleton()
-    }
-
-    /// Bytes of all segments.
-    #[must_use]
-    pub fn size_bytes(&self) -> u64 {
-        0
-    }
-
-    /// Live producers.
-    #[must_use]
-    pub fn producers(&self) -> Vec<ProducerDescription> {
-        Vec::new()
+    pub fn retain(&self) -> Result<()> {
+        self.inner.retain()
     }
 }

@@ -1,1 +1,259 @@
-//! (skeleton)
+//! One segment: a stretch of a log in files that share a base offset.
+//!
+//! A segment is *active* (appended to), then *rolled* (complete, its last bytes perhaps still on
+//! their way), then *sealed* (trimmed, flushed, never changed again). Only sealed segments are
+//! mapped, and their indexes are loaded when somebody first asks.
+
+pub(crate) mod name;
+pub(crate) mod scan;
+pub(crate) mod trailer;
+
+use crate::error::{Error, Result};
+use crate::index::{AbortedIndex, OffsetIndex, TimeIndex};
+use crate::io::{File, OpenMode, Storage};
+use crate::types::Offset;
+use bytes::Bytes;
+use name::{FileKind, segment_file};
+use parking_lot::Mutex;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+
+/// The indexes of a segment that takes no more appends.
+#[derive(Debug)]
+pub(crate) struct Indexes {
+    pub(crate) offsets: OffsetIndex,
+    pub(crate) times: TimeIndex,
+    pub(crate) aborted: AbortedIndex,
+}
+
+/// One segment of a log.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    base: Offset,
+    dir: Arc<Path>,
+    storage: Arc<dyn Storage>,
+    file: Mutex<Option<Arc<dyn File>>>,
+    /// Bytes of batches; final once rolled.
+    size: AtomicU64,
+    /// The offset after the last one; `i64::MAX` while active.
+    end: AtomicI64,
+    /// Largest record timestamp, −1 if none.
+    largest_timestamp_ms: AtomicI64,
+    sealed: AtomicBool,
+    indexes: Mutex<Option<Arc<Indexes>>>,
+    map: Mutex<Option<Bytes>>,
+}
+
+impl Segment {
+    /// The active segment of a log, with its file or before it has one.
+    pub(crate) fn active(
+        storage: Arc<dyn Storage>,
+        dir: Arc<Path>,
+        base: Offset,
+        file: Option<Arc<dyn File>>,
+    ) -> Self {
+        Self {
+            base,
+            dir,
+            storage,
+            file: Mutex::new(file),
+            size: AtomicU64::new(0),
+            end: AtomicI64::new(i64::MAX),
+            largest_timestamp_ms: AtomicI64::new(-1),
+            sealed: AtomicBool::new(false),
+            indexes: Mutex::new(None),
+            map: Mutex::new(None),
+        }
+    }
+
+    /// A sealed segment found at open. Nothing is read until somebody asks.
+    pub(crate) fn sealed(
+        storage: Arc<dyn Storage>,
+        dir: Arc<Path>,
+        base: Offset,
+        end: Offset,
+        size: u64,
+        largest_timestamp_ms: i64,
+    ) -> Self {
+        let segment = Self::active(storage, dir, base, None);
+        segment.size.store(size, Ordering::Relaxed);
+        segment.end.store(end.get(), Ordering::Relaxed);
+        segment.largest_timestamp_ms.store(largest_timestamp_ms, Ordering::Relaxed);
+        segment.sealed.store(true, Ordering::Release);
+        segment
+    }
+
+    pub(crate) fn base(&self) -> Offset {
+        self.base
+    }
+
+    /// The offset after the last one, `None` while active.
+    pub(crate) fn end(&self) -> Option<Offset> {
+        let end = self.end.load(Ordering::Acquire);
+        (end != i64::MAX).then(|| Offset::new(end))
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_size(&self, size: u64) {
+        self.size.store(size, Ordering::Release);
+    }
+
+    pub(crate) fn largest_timestamp_ms(&self) -> i64 {
+        self.largest_timestamp_ms.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_largest_timestamp_ms(&self, timestamp_ms: i64) {
+        self.largest_timestamp_ms.store(timestamp_ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Acquire)
+    }
+
+    /// Ends appending: the segment reaches to `end` and keeps its indexes for readers.
+    pub(crate) fn roll(&self, end: Offset, indexes: Indexes) {
+        *self.indexes.lock() = Some(Arc::new(indexes));
+        self.end.store(end.get(), Ordering::Release);
+    }
+
+    /// The path of one of its files.
+    pub(crate) fn path(&self, kind: FileKind) -> PathBuf {
+        self.dir.join(segment_file(self.base, kind))
+    }
+
+    /// Whether the data file is open.
+    pub(crate) fn has_file(&self) -> bool {
+        self.file.lock().is_some()
+    }
+
+    /// Creates the data file of a fresh segment. Durable once the directory is synced.
+    pub(crate) fn create_file(&self) -> io::Result<()> {
+        let path = self.path(FileKind::Log);
+        let file = self.storage.open(&path, OpenMode::CreateNew, true)?;
+        *self.file.lock() = Some(file);
+        Ok(())
+    }
+
+    /// The data file, opened on first use.
+    pub(crate) fn file(&self) -> Result<Arc<dyn File>> {
+        let mut slot = self.file.lock();
+        if let Some(file) = slot.as_ref() {
+            return Ok(Arc::clone(file));
+        }
+        let path = self.path(FileKind::Log);
+        let file = self
+            .storage
+            .open(&path, OpenMode::Read, false)
+            .map_err(|e| Error::io(format!("open {}", path.display()), e))?;
+        *slot = Some(Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// The whole data of a sealed segment as a map, `None` where the storage has no maps.
+    pub(crate) fn map(&self) -> Result<Option<Bytes>> {
+        if !self.is_sealed() {
+            return Ok(None);
+        }
+        let mut slot = self.map.lock();
+        if slot.is_none() {
+            let len = usize::try_from(self.size()).unwrap_or(usize::MAX);
+            *slot = self
+                .file()?
+                .map(len)
+                .map_err(|e| Error::io(format!("map {}", self.path(FileKind::Log).display()), e))?;
+        }
+        Ok(slot.clone())
+    }
+
+    /// The indexes: from the roll, or from the files, or rebuilt from the data when a file is
+    /// missing or damaged.
+    pub(crate) fn indexes(&self, index_interval_bytes: u32) -> Result<Arc<Indexes>> {
+        if let Some(indexes) = self.indexes.lock().as_ref() {
+            return Ok(Arc::clone(indexes));
+        }
+        let loaded = match self.load_indexes()? {
+            Some(indexes) => indexes,
+            None => scan::rebuild_indexes(self, index_interval_bytes)?,
+        };
+        let loaded = Arc::new(loaded);
+        *self.indexes.lock() = Some(Arc::clone(&loaded));
+        Ok(loaded)
+    }
+
+    fn load_indexes(&self) -> Result<Option<Indexes>> {
+        let size = self.size();
+        let Some(bytes) = self.read_index(FileKind::OffsetIndex)? else { return Ok(None) };
+        let Ok(offsets) = OffsetIndex::decode(self.base, &bytes, size) else { return Ok(None) };
+        let Some(bytes) = self.read_index(FileKind::TimeIndex)? else { return Ok(None) };
+        let end = self.end().unwrap_or(Offset::new(i64::MAX));
+        let Ok(times) = TimeIndex::decode(self.base, &bytes, end) else { return Ok(None) };
+        // No aborted transaction, no file (D-39).
+        let aborted = match self.read_index(FileKind::TxnIndex)? {
+            None => AbortedIndex::new(self.base),
+            Some(bytes) => match AbortedIndex::decode(self.base, &bytes) {
+                Ok(aborted) => aborted,
+                Err(_damage) => return Ok(None),
+            },
+        };
+        Ok(Some(Indexes { offsets, times, aborted }))
+    }
+
+    fn read_index(&self, kind: FileKind) -> Result<Option<Vec<u8>>> {
+        /// No index of ours or Kafka's is larger than a segment can need at one entry a batch.
+        const INDEX_BYTES_MAX: usize = 1 << 30;
+        let path = self.path(kind);
+        crate::checkpoint::read_file(self.storage.as_ref(), &path, INDEX_BYTES_MAX)
+            .map_err(|e| Error::io(format!("read {}", path.display()), e))
+    }
+
+    /// Trims the padding, writes the index files, flushes all of it: the segment never changes
+    /// again.
+    pub(crate) fn seal(&self) -> io::Result<()> {
+        let file = self.file().map_err(io::Error::other)?;
+        file.set_len(self.size())?;
+        file.sync()?;
+        let indexes = self.indexes.lock().clone();
+        if let Some(indexes) = indexes {
+            self.write_index(FileKind::OffsetIndex, &indexes.offsets.encode())?;
+            self.write_index(FileKind::TimeIndex, &indexes.times.encode())?;
+            if !indexes.aborted.is_empty() {
+                self.write_index(FileKind::TxnIndex, &indexes.aborted.encode())?;
+            }
+        }
+        self.storage.sync_dir(&self.dir)?;
+        // The next user opens it for reading only: nothing can write it any more.
+        *self.file.lock() = None;
+        self.sealed.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Writes an index file whole and flushes it. Torn, it is rebuilt: it is a cache.
+    pub(crate) fn write_index(&self, kind: FileKind, bytes: &[u8]) -> io::Result<()> {
+        let file = self.storage.open(&self.path(kind), OpenMode::Truncate, false)?;
+        file.write_at(bytes, 0)?;
+        file.sync()
+    }
+
+    /// Removes every file of the segment; readers that hold it keep reading.
+    pub(crate) fn remove_files(&self) -> io::Result<()> {
+        let kinds = [
+            FileKind::OffsetIndex,
+            FileKind::TimeIndex,
+            FileKind::TxnIndex,
+            FileKind::Snapshot,
+            FileKind::Log,
+        ];
+        for kind in kinds {
+            match self.storage.remove_file(&self.path(kind)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,156 @@
+//! The values that a log's calls take and return.
+
+use crate::options::Durability;
+use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
+use bytes::Bytes;
+
+/// Who appends, which decides the rules that apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Origin {
+    /// A producer: every rule of sections A and P holds.
+    #[default]
+    Client,
+    /// A coordinator of groups or transactions: markers allowed, sequences not checked.
+    Coordinator,
+    /// A follower copying its leader: offsets and epochs are in the batches already.
+    Follower,
+}
+
+/// How far a reader may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Isolation {
+    /// To the high watermark.
+    #[default]
+    ReadUncommitted,
+    /// To the last stable offset, with the aborted transactions to skip.
+    ReadCommitted,
+}
+
+/// Options of one append.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct AppendOptions {
+    /// Who appends.
+    pub origin: Origin,
+    /// Stamped into the batches (not for followers). Default: the log's current epoch.
+    pub leader_epoch: Option<LeaderEpoch>,
+    /// When the ticket resolves. Default: the log's own.
+    pub durability: Option<Durability>,
+}
+
+/// What an append got; known as soon as [`Log::append`](super::Log::append) returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Appended {
+    /// Offset of the first record.
+    pub base_offset: Offset,
+    /// Offset of the last record.
+    pub last_offset: Offset,
+    /// Whether this was a retry of a batch that is in the log already (P-5); nothing was written.
+    pub duplicate: bool,
+    /// The log's time, if it stamps its own; the stored batch's time for a duplicate; else −1.
+    pub log_append_time_ms: i64,
+    /// The log start offset at the append.
+    pub log_start_offset: Offset,
+}
+
+/// Options of one read.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ReadOptions {
+    /// Most bytes to return. Default 1 MiB.
+    pub max_bytes: usize,
+    /// Return the first batch even if it is larger than `max_bytes`. Default true.
+    pub min_one_batch: bool,
+    /// How far to see. Default [`Isolation::ReadUncommitted`].
+    pub isolation: Isolation,
+    /// Verify every batch's checksum. Default true; false for bytes that go to a reader who does.
+    pub verify: bool,
+}
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self {
+            max_bytes: 1 << 20,
+            min_one_batch: true,
+            isolation: Isolation::ReadUncommitted,
+            verify: true,
+        }
+    }
+}
+
+/// An aborted transaction that overlaps what was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct AbortedTxn {
+    /// First offset of the transaction.
+    pub first_offset: Offset,
+    /// Its producer.
+    pub producer_id: ProducerId,
+}
+
+/// What a read returned.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ReadOutcome {
+    /// Whole batches, in order; each slice holds one or more. The first may begin before the offset
+    /// asked for, when that lies inside a batch.
+    pub slices: Vec<Bytes>,
+    /// Where the next read should begin.
+    pub next_offset: Offset,
+    /// Log start offset.
+    pub log_start_offset: Offset,
+    /// High watermark.
+    pub high_watermark: Offset,
+    /// Last stable offset.
+    pub last_stable_offset: Offset,
+    /// For [`Isolation::ReadCommitted`]: aborted transactions, sorted by first offset, then
+    /// producer (T-21b).
+    pub aborted: Vec<AbortedTxn>,
+}
+
+/// The bounds of a log at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogOffsets {
+    /// First offset a reader may ask for.
+    pub log_start_offset: Offset,
+    /// Bound of what `ReadCommitted` readers see.
+    pub last_stable_offset: Offset,
+    /// Bound of what other readers see.
+    pub high_watermark: Offset,
+    /// Next offset to be assigned.
+    pub log_end_offset: Offset,
+}
+
+/// A record found by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TimestampedOffset {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its timestamp in ms.
+    pub timestamp_ms: i64,
+    /// The leader epoch of its batch.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// A producer as [`Log::producers`](super::Log::producers) shows it (C-49).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProducerDescription {
+    /// Id.
+    pub producer_id: ProducerId,
+    /// Epoch.
+    pub producer_epoch: ProducerEpoch,
+    /// Last sequence, −1 if no batch is remembered.
+    pub last_sequence: Sequence,
+    /// Time of the last batch or marker, in ms.
+    pub last_timestamp_ms: i64,
+    /// Epoch of the coordinator that wrote the last marker, −1 if none.
+    pub coordinator_epoch: i32,
+    /// First offset of the open transaction, if one is open.
+    pub txn_first_offset: Option<Offset>,
+}

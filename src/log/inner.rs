@@ -1,0 +1,315 @@
+//! The state behind a log's handles: what is under its lock, and what is readable without it.
+
+use super::tail::Tail;
+use super::ticket::Frontier;
+use super::wait::WaitList;
+use crate::commit::Committer;
+use crate::engine::Shared;
+use crate::epoch::LeaderEpochCache;
+use crate::error::{Error, ErrorKind, Result};
+use crate::index::{AbortedEntry, AbortedIndex, SegmentIndexer};
+use crate::io::{Clock, Storage};
+use crate::options::{LogConfig, LogName};
+use crate::producer::{CompletedTxn, ProducerLimits, ProducerTable};
+use crate::segment::{Indexes, Segment};
+use crate::types::{LeaderEpoch, Offset};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// One log. Handles are `Arc`s of it.
+#[derive(Debug)]
+pub(crate) struct LogInner {
+    pub(super) name: LogName,
+    pub(super) id: [u8; 16],
+    pub(super) path: Arc<Path>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) committer: Arc<Committer>,
+    pub(super) state: Mutex<LogState>,
+    /// It is in the committer's queue.
+    pub(super) queued: AtomicBool,
+    /// Held by the one maintenance step under way.
+    pub(super) maintenance: Mutex<()>,
+    /// It is in the maintenance queue.
+    pub(super) maintenance_queued: AtomicBool,
+    frontiers: [AtomicI64; 4],
+    waiters: [WaitList; 4],
+    failure: OnceLock<Error>,
+}
+
+/// Everything that changes under the log's lock. No I/O is done while it is held.
+///
+/// INV-FRONTIERS: `log_start ≤ high_watermark`, `durable_end ≤ written_end ≤ end`, and on a log
+/// whose high watermark nobody sets, `high_watermark = durable_end`.
+#[derive(Debug)]
+pub(super) struct LogState {
+    pub(super) config: Arc<LogConfig>,
+    /// Every segment by base offset; the last is the active one's.
+    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) active: Active,
+    /// Rolled, with bytes that are not durable yet; oldest first.
+    pub(super) rolled: VecDeque<Active>,
+    /// Durable to the last byte, to be sealed by maintenance.
+    pub(super) to_seal: Vec<Arc<Segment>>,
+    pub(super) log_start: Offset,
+    /// The next offset to be assigned (log end offset).
+    pub(super) end: Offset,
+    pub(super) written_end: Offset,
+    pub(super) durable_end: Offset,
+    pub(super) high_watermark: Offset,
+    /// A replicating embedder sets the high watermark itself.
+    pub(super) manual_high_watermark: bool,
+    pub(super) epochs: LeaderEpochCache,
+    pub(super) producers: ProducerTable,
+    /// Somebody waits for the next group to be flushed.
+    pub(super) wants_durable: bool,
+    /// Unreadable ranges, by first offset.
+    pub(super) damaged: Vec<DamagedRange>,
+    /// Bytes appended since the last checkpoint.
+    pub(super) uncheckpointed_bytes: u64,
+    pub(super) closed: bool,
+}
+
+/// A range of offsets whose bytes are damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DamagedRange {
+    pub(crate) first: Offset,
+    pub(crate) next: Offset,
+    /// Base offset of the segment it lies in.
+    pub(crate) segment_base: Offset,
+    /// Byte range within that segment's data file.
+    pub(crate) position: u64,
+    pub(crate) end_position: u64,
+}
+
+/// A segment that is being written.
+#[derive(Debug)]
+pub(super) struct Active {
+    pub(super) segment: Arc<Segment>,
+    pub(super) tail: Tail,
+    pub(super) indexer: SegmentIndexer,
+    pub(super) aborted: AbortedIndex,
+    pub(super) written: u64,
+    pub(super) durable: u64,
+    /// The file's blocks were written once up to here: writes below need no new metadata.
+    pub(super) prepared: u64,
+    /// Largest timestamp of the first batch, which starts the clock of a roll by time.
+    pub(super) first_timestamp_ms: Option<i64>,
+    pub(super) created_ms: i64,
+}
+
+impl Active {
+    /// An active segment without a byte.
+    pub(super) fn empty(segment: Arc<Segment>, interval_bytes: u32, created_ms: i64) -> Self {
+        let base = segment.base();
+        Self {
+            segment,
+            tail: Tail::new(0, Bytes::new()),
+            indexer: SegmentIndexer::new(base, interval_bytes),
+            aborted: AbortedIndex::new(base),
+            written: 0,
+            durable: 0,
+            prepared: 0,
+            first_timestamp_ms: None,
+            created_ms,
+        }
+    }
+
+    /// Bytes of batches in it.
+    pub(super) fn size(&self) -> u64 {
+        self.tail.end()
+    }
+
+    /// The largest record timestamp in it, −1 if there is none.
+    pub(super) fn largest_timestamp_ms(&self) -> i64 {
+        self.indexer.max_timestamp().map_or(-1, |(timestamp, _)| timestamp)
+    }
+
+    /// Indexes a transaction that was aborted.
+    pub(super) fn note_aborted(&mut self, txn: &CompletedTxn) {
+        let entry = AbortedEntry {
+            producer_id: txn.producer_id,
+            first_offset: txn.first_offset,
+            last_offset: txn.last_offset,
+            last_stable_offset: txn.last_stable_offset,
+        };
+        // Markers arrive in offset order and at or above the segment's base.
+        self.aborted.append(entry).expect("INV-MARKER-ORDER: markers come in offset order");
+    }
+
+    /// The indexes as they stand.
+    pub(super) fn indexes(&self) -> Indexes {
+        Indexes {
+            offsets: self.indexer.offsets().clone(),
+            times: self.indexer.times().clone(),
+            aborted: self.aborted.clone(),
+        }
+    }
+}
+
+/// What a log is made of when it was loaded or created.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) name: LogName,
+    pub(super) id: [u8; 16],
+    pub(super) path: Arc<Path>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) committer: Arc<Committer>,
+    pub(super) state: LogState,
+}
+
+impl LogInner {
+    pub(super) fn new(parts: Parts) -> Self {
+        let state = &parts.state;
+        let last_stable = state.producers.last_stable_offset(state.high_watermark, state.log_start);
+        let frontiers = [state.written_end, state.durable_end, state.high_watermark, last_stable];
+        Self {
+            name: parts.name,
+            id: parts.id,
+            path: parts.path,
+            shared: parts.shared,
+            committer: parts.committer,
+            state: Mutex::new(parts.state),
+            queued: AtomicBool::new(false),
+            maintenance: Mutex::new(()),
+            maintenance_queued: AtomicBool::new(false),
+            frontiers: frontiers.map(|offset| AtomicI64::new(offset.get())),
+            waiters: Default::default(),
+            failure: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn committer(&self) -> &Committer {
+        &self.committer
+    }
+
+    pub(super) fn storage(&self) -> &Arc<dyn Storage> {
+        &self.shared.io.storage
+    }
+
+    pub(super) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.shared.io.clock)
+    }
+
+    pub(super) fn waiters(&self, frontier: Frontier) -> &WaitList {
+        &self.waiters[frontier as usize]
+    }
+
+    /// A frontier without the lock. Exact for a waiter that registered before it looked.
+    pub(super) fn frontier(&self, frontier: Frontier) -> Offset {
+        Offset::new(self.frontiers[frontier as usize].load(Ordering::Acquire))
+    }
+
+    /// Why the log refuses everything, if it does.
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.failure.get().cloned()
+    }
+
+    /// Whether the log still works.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.failure.get().is_none()
+    }
+
+    pub(super) fn check_alive(&self) -> Result<()> {
+        self.failure().map_or(Ok(()), Err)
+    }
+
+    /// Makes every call from now on fail with `error`, and every waiter learn of it.
+    pub(crate) fn fail(&self, error: Error) {
+        // The first failure is the one that explains the others.
+        let _ = self.failure.set(error);
+        self.waiters.iter().for_each(WaitList::wake_all);
+    }
+
+    /// Poisons the log after a failed write or flush.
+    pub(crate) fn poison(&self, what: &str, source: std::io::Error) {
+        let context = format!("{}: {what}; reopen the log", self.name);
+        self.fail(Error::with_source(ErrorKind::Poisoned, context, source));
+    }
+
+    /// Publishes the frontiers of `state` and wakes whom they satisfy. Called after every change,
+    /// with the lock released or held: waking takes no lock of the log.
+    pub(super) fn publish(&self, state: &LogState) {
+        let last_stable = state.producers.last_stable_offset(state.high_watermark, state.log_start);
+        let values = [state.written_end, state.durable_end, state.high_watermark, last_stable];
+        for (slot, value) in self.frontiers.iter().zip(values) {
+            slot.store(value.get(), Ordering::Release);
+        }
+    }
+
+    /// Wakes everyone whom the published frontiers satisfy.
+    pub(super) fn wake_waiters(&self) {
+        for (list, slot) in self.waiters.iter().zip(&self.frontiers) {
+            list.advance(Offset::new(slot.load(Ordering::Acquire)));
+        }
+    }
+
+    /// Puts the log into the commit queue, once.
+    pub(super) fn enqueue(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.committer.enqueue(Arc::clone(self));
+        }
+    }
+
+    /// Asks maintenance to look after this log, once.
+    pub(super) fn request_maintenance(self: &Arc<Self>) {
+        if !self.maintenance_queued.swap(true, Ordering::AcqRel) {
+            self.shared.maintenance.enqueue(Arc::clone(self));
+        }
+    }
+
+    pub(super) fn limits(shared: &Shared, config: &LogConfig) -> ProducerLimits {
+        let options = &shared.options;
+        #[cfg_attr(
+            not(any(test, feature = "test-util")),
+            expect(unused_mut, reason = "only tests plant bugs")
+        )]
+        let mut limits =
+            ProducerLimits::new(options.producers_max, config.producer_id_expiration_ms);
+        #[cfg(any(test, feature = "test-util"))]
+        {
+            limits.planted = options.planted.producer();
+        }
+        limits
+    }
+}
+
+impl LogState {
+    /// The current leader epoch.
+    pub(super) fn leader_epoch(&self) -> LeaderEpoch {
+        self.epochs.latest().unwrap_or(LeaderEpoch::NONE)
+    }
+
+    pub(super) fn last_stable_offset(&self) -> Offset {
+        self.producers.last_stable_offset(self.high_watermark, self.log_start)
+    }
+
+    /// The segment that holds `offset`, or the last one.
+    pub(super) fn segment_for(&self, offset: Offset) -> usize {
+        self.segments.partition_point(|s| s.base() <= offset).saturating_sub(1)
+    }
+
+    /// The damage that covers `offset`, if any.
+    pub(super) fn damage_at(&self, offset: Offset) -> Option<DamagedRange> {
+        let index = self.damaged.partition_point(|d| d.next <= offset);
+        self.damaged.get(index).copied().filter(|d| d.first <= offset)
+    }
+
+    /// The position in the segment at `base` behind the last damage before `offset`.
+    pub(super) fn undamaged_from(&self, base: Offset, offset: Offset) -> u64 {
+        let before = self.damaged.partition_point(|d| d.next <= offset);
+        let last = self.damaged.get(..before).and_then(<[_]>::last);
+        last.filter(|d| d.segment_base == base).map_or(0, |d| d.end_position)
+    }
+
+    /// Moves the high watermark, never back.
+    pub(super) fn advance_high_watermark(&mut self, to: Offset) {
+        if to > self.high_watermark {
+            self.high_watermark = to;
+            self.producers.on_high_watermark(to);
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! What a log needs done besides appends and reads: sealing, checkpoints, retention, trimming,
+//! truncation, and the clean close.
+//!
+//! All of it is I/O, so none of it runs under the log's lock: each step takes what it needs under
+//! the lock, does its work, and publishes the outcome under the lock again. One step at a time per
+//! log, by [`LogInner::maintenance`].
+
+use super::LogInner;
+use super::inner::LogState;
+use super::ticket::Frontier;
+use crate::checkpoint::replace_file;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::recover;
+use crate::options::{CleanupPolicy, LogConfig};
+use crate::segment::Segment;
+use crate::segment::name::{
+    FileKind, LEADER_EPOCH_CHECKPOINT, Suffix, parse_file_name, segment_file,
+};
+use crate::types::{LeaderEpoch, Offset};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Everything a checkpoint writes, taken at one moment.
+struct Checkpoint {
+    end: Offset,
+    state: Vec<u8>,
+    snapshot: Vec<u8>,
+    epochs: Vec<u8>,
+    segment: Arc<Segment>,
+    offsets: Vec<u8>,
+    times: Vec<u8>,
+    aborted: Option<Vec<u8>>,
+}
+
+impl Checkpoint {
+    fn take(state: &LogState) -> Self {
+        let active = &state.active;
+        Self {
+            end: state.end,
+            state: crate::producer::state::encode(&state.producers, state.end),
+            snapshot: crate::producer::snapshot::encode(&state.producers),
+            epochs: state.epochs.encode(),
+            segment: Arc::clone(&active.segment),
+            offsets: active.indexer.offsets().encode(),
+            times: active.indexer.times().encode(),
+            aborted: (!active.aborted.is_empty()).then(|| active.aborted.encode()),
+        }
+    }
+}
+
+impl LogInner {
+    /// Does what is due: seals, checkpoints. Called by maintenance and by [`Engine::tick`].
+    ///
+    /// [`Engine::tick`]: crate::Engine::tick
+    pub(crate) fn maintain(self: &Arc<Self>) {
+        self.maintenance_queued.store(false, Ordering::Release);
+        if self.failure().is_some() {
+            return;
+        }
+        let outcome = self.seal_rolled().and_then(|()| {
+            let due =
+                self.state.lock().uncheckpointed_bytes >= self.shared.options.checkpoint_bytes;
+            if due { self.checkpoint() } else { Ok(()) }
+        });
+        if let Err(error) = outcome {
+            self.poison("maintenance failed", io::Error::other(error));
+        }
+    }
+
+    /// Seals every rolled segment whose bytes are durable.
+    fn seal_rolled(&self) -> Result<()> {
+        let _one_at_a_time = self.maintenance.lock();
+        loop {
+            let Some(segment) = self.state.lock().to_seal.first().cloned() else { return Ok(()) };
+            segment.seal().map_err(|e| {
+                Error::io(format!("seal segment {} of {}", segment.base(), self.name), e)
+            })?;
+            self.state.lock().to_seal.retain(|s| s.base() != segment.base());
+        }
+    }
+
+    /// Makes a restart's work small: writes producers, epochs and the active segment's indexes as
+    /// of now, once all of it is durable.
+    pub(super) fn checkpoint(self: &Arc<Self>) -> Result<()> {
+        let taken = {
+            let mut state = self.state.lock();
+            state.uncheckpointed_bytes = 0;
+            state.wants_durable |= state.durable_end < state.end;
+            Checkpoint::take(&state)
+        };
+        self.wait_durable(taken.end)?;
+        self.write_checkpoint(&taken)
+    }
+
+    /// [`LogInner::checkpoint`] for a log that nobody else knows yet.
+    pub(super) fn checkpoint_now(&self) -> Result<()> {
+        let taken = Checkpoint::take(&self.state.lock());
+        self.write_checkpoint(&taken)
+    }
+
+    fn write_checkpoint(&self, taken: &Checkpoint) -> Result<()> {
+        let _one_at_a_time = self.maintenance.lock();
+        self.write_index_files(taken)
+            .and_then(|()| self.write_state(taken))
+            .map_err(|e| Error::io(format!("write a checkpoint of {}", self.name), e))
+    }
+
+    fn write_index_files(&self, taken: &Checkpoint) -> io::Result<()> {
+        let base = taken.segment.base();
+        // Sealing wrote them already, and more of them.
+        if taken.segment.is_sealed() {
+            return Ok(());
+        }
+        let write = |kind, bytes: &[u8]| {
+            replace_file(self.storage().as_ref(), &self.path, &segment_file(base, kind), bytes)
+        };
+        write(FileKind::OffsetIndex, &taken.offsets)?;
+        write(FileKind::TimeIndex, &taken.times)?;
+        taken.aborted.as_ref().map_or(Ok(()), |bytes| write(FileKind::TxnIndex, bytes))
+    }
+
+    fn write_state(&self, taken: &Checkpoint) -> io::Result<()> {
+        let write = |name: &str, bytes: &[u8]| {
+            replace_file(self.storage().as_ref(), &self.path, name, bytes)
+        };
+        write(LEADER_EPOCH_CHECKPOINT, &taken.epochs)?;
+        write(&segment_file(taken.end, FileKind::State), &taken.state)?;
+        self.remove_older(FileKind::State, taken.end, 2)
+    }
+
+    /// Removes files of `kind` but the newest `keep` up to `newest`.
+    fn remove_older(&self, kind: FileKind, newest: Offset, keep: usize) -> io::Result<()> {
+        let mut offsets: Vec<Offset> = self
+            .storage()
+            .list_dir(&self.path)?
+            .iter()
+            .filter_map(|entry| match parse_file_name(&entry.name) {
+                Some((offset, found, Suffix::None)) if found == kind => Some(offset),
+                _ => None,
+            })
+            .collect();
+        offsets.sort_unstable();
+        offsets.retain(|offset| *offset <= newest);
+        let old = offsets.len().saturating_sub(keep);
+        for offset in offsets.into_iter().take(old) {
+            self.storage().remove_file(&self.path.join(segment_file(offset, kind)))?;
+        }
+        Ok(())
+    }
+
+    /// Blocks until everything below `end` is durable.
+    pub(super) fn wait_durable(self: &Arc<Self>, end: Offset) -> Result<()> {
+        if self.frontier(Frontier::Durable) < end {
+            self.state.lock().wants_durable = true;
+            self.enqueue();
+            self.committer.run_staged();
+            // A group of somebody else may have taken it; `run_staged` waited for that one too.
+            while self.frontier(Frontier::Durable) < end {
+                self.check_alive()?;
+                self.enqueue();
+                self.committer.run_staged();
+            }
+        }
+        self.check_alive()
+    }
+
+    /// Writes everything out and leaves the files as Kafka leaves them after a clean shutdown.
+    pub(crate) fn close(self: &Arc<Self>) -> Result<()> {
+        if self.state.lock().closed {
+            return Ok(());
+        }
+        self.check_alive()?;
+        let end = self.state.lock().end;
+        self.wait_durable(end)?;
+        self.seal_rolled()?;
+        let taken = {
+            let mut state = self.state.lock();
+            if state.end != end {
+                return Err(Error::new(ErrorKind::Busy, "appends go on while the log closes"));
+            }
+            state.closed = true;
+            state.active.indexer.close();
+            Checkpoint::take(&state)
+        };
+        self.fail(Error::new(ErrorKind::Closed, format!("{} was closed", self.name)));
+        self.trim_active()?;
+        self.write_checkpoint(&taken)?;
+        let name = segment_file(taken.end, FileKind::Snapshot);
+        replace_file(self.storage().as_ref(), &self.path, &name, &taken.snapshot)
+            .and_then(|()| self.remove_older(FileKind::Snapshot, taken.end, 1))
+            .map_err(|e| Error::io(format!("close {}", self.name), e))
+    }
+
+    /// Cuts the padding behind the active segment's data.
+    fn trim_active(&self) -> Result<()> {
+        let (segment, size) = {
+            let state = self.state.lock();
+            (Arc::clone(&state.active.segment), state.active.size())
+        };
+        if !segment.has_file() {
+            segment.create_file().map_err(|e| Error::io("create the active segment", e))?;
+        }
+        let file = segment.file()?;
+        file.set_len(size)
+            .and_then(|()| file.sync())
+            .map_err(|e| Error::io(format!("trim {}", self.name), e))
+    }
+
+    /// Applies retention and forgets producers whose time has come.
+    pub(crate) fn retain(self: &Arc<Self>) -> Result<()> {
+        let now_ms = self.shared.io.clock.now_ms();
+        let new_start = {
+            let mut state = self.state.lock();
+            let log_start = state.log_start;
+            state.producers.expire(now_ms, log_start);
+            state.retention_start(now_ms).map(|start| self.shared.veto(&self.name, start))
+        };
+        match new_start {
+            Some(start) => {
+                self.trim_before(start)?;
+                self.remove_trimmed()
+            }
+            None => self.remove_trimmed(),
+        }
+    }
+
+    /// Raises the log start offset; see [`Log::trim_before`](super::Log::trim_before).
+    pub(super) fn trim_before(self: &Arc<Self>, offset: Offset) -> Result<Offset> {
+        self.check_alive()?;
+        {
+            let state = self.state.lock();
+            if offset > state.high_watermark {
+                let kind =
+                    ErrorKind::OutOfRange { start: state.log_start, end: state.high_watermark };
+                let context = format!("cannot trim {} before {offset}", self.name);
+                return Err(Error::new(kind, context));
+            }
+            if offset <= state.log_start {
+                return Ok(state.log_start);
+            }
+        }
+        // Durable first: an acknowledged trim is never undone.
+        self.shared.store_log_start(&self.name, &self.path, offset)?;
+        let mut state = self.state.lock();
+        state.log_start = state.log_start.max(offset);
+        let log_start = state.log_start;
+        state.epochs.truncate_from_start(log_start);
+        state.producers.on_log_start(log_start);
+        self.publish(&state);
+        drop(state);
+        self.wake_waiters();
+        Ok(log_start)
+    }
+
+    /// Removes segments that lie wholly before the log start offset. Readers that hold one
+    /// keep it.
+    pub(super) fn remove_trimmed(self: &Arc<Self>) -> Result<()> {
+        let _one_at_a_time = self.maintenance.lock();
+        let gone: Vec<Arc<Segment>> = {
+            let mut state = self.state.lock();
+            let log_start = state.log_start;
+            let keep = state
+                .segments
+                .partition_point(|s| s.is_sealed() && s.end().is_some_and(|end| end <= log_start));
+            state.segments.drain(..keep).collect()
+        };
+        for segment in &gone {
+            segment
+                .remove_files()
+                .map_err(|e| Error::io(format!("remove a segment of {}", self.name), e))?;
+        }
+        Ok(())
+    }
+
+    /// Rolls the active segment if it holds anything.
+    pub(super) fn force_roll(self: &Arc<Self>) {
+        let now_ms = self.shared.io.clock.now_ms();
+        let mut state = self.state.lock();
+        if state.active.size() > 0 {
+            let base = state.end;
+            self.roll(&mut state, base, now_ms);
+            drop(state);
+            self.enqueue();
+            self.committer.kick();
+        }
+    }
+
+    /// Begins a leader epoch at the log end offset; durable when this returns.
+    pub(super) fn begin_leader_epoch(self: &Arc<Self>, epoch: LeaderEpoch) -> Result<()> {
+        self.check_alive()?;
+        let bytes = {
+            let mut state = self.state.lock();
+            if epoch <= state.leader_epoch() {
+                let context = format!("{epoch} is not above epoch {}", state.leader_epoch());
+                return Err(Error::new(ErrorKind::FencedLeaderEpoch, context));
+            }
+            let end = state.end;
+            state.epochs.assign(epoch, end);
+            state.epochs.encode()
+        };
+        let _one_at_a_time = self.maintenance.lock();
+        replace_file(self.storage().as_ref(), &self.path, LEADER_EPOCH_CHECKPOINT, &bytes)
+            .map_err(|e| Error::io(format!("store an epoch of {}", self.name), e))
+    }
+
+    /// Removes everything from `offset` on; see [`Log::truncate_to`](super::Log::truncate_to).
+    pub(super) fn truncate_to(self: &Arc<Self>, offset: Offset) -> Result<()> {
+        self.check_alive()?;
+        let end = self.state.lock().end;
+        self.wait_durable(end)?;
+        self.seal_rolled()?;
+        let _one_at_a_time = self.maintenance.lock();
+        self.committer.exclusively(|| self.truncate_files(offset))
+    }
+
+    /// With no group under way: cuts the files, then loads the log's state from them again.
+    fn truncate_files(self: &Arc<Self>, offset: Offset) -> Result<()> {
+        let mut state = self.state.lock();
+        if offset >= state.end {
+            return Ok(());
+        }
+        if state.durable_end < state.end {
+            return Err(Error::new(ErrorKind::Busy, "appends go on while the log is truncated"));
+        }
+        if offset < state.log_start {
+            self.shared.store_log_start(&self.name, &self.path, offset)?;
+        }
+        // Truncation is the one operation that does I/O under the lock: an append that came in
+        // between would get an offset after something that is about to go.
+        let cut = recover::cut(self, &state.segments, offset).and_then(|()| {
+            let log_start = Some(state.log_start.min(offset));
+            recover::load(self.source(Arc::clone(&state.config), log_start))
+        });
+        match cut {
+            Ok((loaded, _report)) => {
+                let manual = state.manual_high_watermark.then_some(state.high_watermark);
+                *state = loaded.state.into_inner();
+                if let Some(high_watermark) = manual {
+                    state.manual_high_watermark = true;
+                    state.high_watermark = high_watermark.min(state.end);
+                }
+            }
+            Err(error) => {
+                drop(state);
+                self.poison("a truncation failed half-way", io::Error::other(error.clone()));
+                return Err(error);
+            }
+        }
+        self.publish(&state);
+        drop(state);
+        self.wake_waiters();
+        Ok(())
+    }
+
+    fn source(&self, config: Arc<LogConfig>, log_start: Option<Offset>) -> recover::Source {
+        recover::Source {
+            name: self.name.clone(),
+            path: Arc::clone(&self.path),
+            shared: Arc::clone(&self.shared),
+            committer: Arc::clone(&self.committer),
+            config,
+            clean: false,
+            log_start,
+        }
+    }
+}
+
+impl LogState {
+    /// Where retention would let the log begin, if it would remove anything. Only whole sealed
+    /// segments below the high watermark count.
+    fn retention_start(&self, now_ms: i64) -> Option<Offset> {
+        if self.config.cleanup_policy == CleanupPolicy::Compact {
+            return None;
+        }
+        let mut excess = match self.config.retention_bytes {
+            -1 => -1,
+            limit => self.size_bytes().saturating_sub(limit.unsigned_abs()).cast_signed(),
+        };
+        let mut start = None;
+        for segment in self.segments.iter().filter(|s| s.is_sealed()) {
+            let end = segment.end().filter(|end| *end <= self.high_watermark)?;
+            let size = i64::try_from(segment.size()).unwrap_or(i64::MAX);
+            excess -= size;
+            let largest = segment.largest_timestamp_ms();
+            let aged = self.config.retention_ms >= 0
+                && (0..i64::MAX).contains(&largest)
+                && now_ms.saturating_sub(largest) > self.config.retention_ms;
+            let oversized = self.config.retention_bytes >= 0 && excess >= 0;
+            if !aged && !oversized {
+                break;
+            }
+            start = Some(end);
+        }
+        start.filter(|start| *start > self.log_start)
+    }
+
+    pub(super) fn size_bytes(&self) -> u64 {
+        let sealed: u64 =
+            self.segments.iter().filter(|s| s.end().is_some()).map(|s| s.size()).sum();
+        sealed + self.active.size()
+    }
+}
