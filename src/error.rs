@@ -106,13 +106,7 @@ impl Error {
     /// An error of `kind`; `context` says what was attempted and with which values.
     #[must_use]
     pub fn new(kind: ErrorKind, context: impl Into<String>) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                kind,
-                context: context.into(),
-                source: None,
-            }),
-        }
+        Self { inner: Arc::new(Inner { kind, context: context.into(), source: None }) }
     }
 
     /// An error of `kind` caused by `source`.
@@ -122,14 +116,8 @@ impl Error {
         context: impl Into<String>,
         source: impl Into<Box<dyn StdError + Send + Sync + 'static>>,
     ) -> Self {
-        let inner = Inner {
-            kind,
-            context: context.into(),
-            source: Some(source.into()),
-        };
-        Self {
-            inner: Arc::new(inner),
-        }
+        let inner = Inner { kind, context: context.into(), source: Some(source.into()) };
+        Self { inner: Arc::new(inner) }
     }
 
     /// An operating-system error met while doing `context`; a full disk gets its own kind.
@@ -176,8 +164,7 @@ impl Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut s = f.debug_struct("Error");
-        s.field("kind", &self.inner.kind)
-            .field("context", &self.inner.context);
+        s.field("kind", &self.inner.kind).field("context", &self.inner.context);
         if let Some(source) = &self.inner.source {
             s.field("source", source);
         }
@@ -197,9 +184,6 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.inner
-            .source
-            .as_ref()
-            .map(|s| -> &(dyn StdError + 'static) { s.as_ref() })
+        self.inner.source.as_ref().map(|s| -> &(dyn StdError + 'static) { s.as_ref() })
     }
 }

@@ -198,27 +198,12 @@ impl LogConfig {
     /// [`ErrorKind::Invalid`], naming the field, its value and its bounds.
     pub fn validate(&self) -> Result<()> {
         let bounds: [(&str, i64, i64, i64); 6] = [
-            (
-                "segment_bytes",
-                i64::from(self.segment_bytes),
-                4096,
-                i64::from(i32::MAX),
-            ),
+            ("segment_bytes", i64::from(self.segment_bytes), 4096, i64::from(i32::MAX)),
             ("segment_ms", self.segment_ms, 1, i64::MAX),
-            (
-                "segment_index_bytes",
-                i64::from(self.segment_index_bytes),
-                32,
-                i64::from(i32::MAX),
-            ),
+            ("segment_index_bytes", i64::from(self.segment_index_bytes), 32, i64::from(i32::MAX)),
             ("retention_ms", self.retention_ms, -1, i64::MAX),
             ("retention_bytes", self.retention_bytes, -1, i64::MAX),
-            (
-                "file_delete_delay_ms",
-                self.file_delete_delay_ms,
-                0,
-                i64::MAX,
-            ),
+            ("file_delete_delay_ms", self.file_delete_delay_ms, 0, i64::MAX),
         ];
         for (name, value, low, high) in bounds {
             if !(low..=high).contains(&value) {
@@ -253,10 +238,7 @@ impl LogName {
             let context = format!("{topic:?} partition {partition} is not a legal log name");
             return Err(Error::new(ErrorKind::Invalid, context));
         }
-        Ok(Self {
-            topic: topic.into(),
-            partition,
-        })
+        Ok(Self { topic: topic.into(), partition })
     }
 
     /// Parses a directory name, at its last dash (D-3).
@@ -306,10 +288,7 @@ mod tests {
         let name = LogName::from_dir_name("a-b-12").unwrap();
         assert_eq!((name.topic(), name.partition()), ("a-b", 12));
         for bad in ["a", "-1", "a-", "a-x", "a--1", "a-01", "../a-1", ".-1"] {
-            assert!(
-                LogName::from_dir_name(bad).is_none() || bad == "a--1",
-                "{bad}"
-            );
+            assert!(LogName::from_dir_name(bad).is_none() || bad == "a--1", "{bad}");
         }
     }
 }

@@ -124,21 +124,13 @@ impl Sequence {
     #[must_use]
     pub const fn retreat(self, delta: i32) -> Self {
         let delta = if delta < 0 { 0 } else { delta };
-        if self.0 >= delta {
-            Self(self.0 - delta)
-        } else {
-            Self(i32::MAX - (delta - self.0) + 1)
-        }
+        if self.0 >= delta { Self(self.0 - delta) } else { Self(i32::MAX - (delta - self.0) + 1) }
     }
 
     /// Whether `next` directly follows this sequence (P-15).
     #[must_use]
     pub const fn is_followed_by(self, next: Self) -> bool {
-        if self.0 == i32::MAX {
-            next.0 == 0
-        } else {
-            next.0 == self.0 + 1
-        }
+        if self.0 == i32::MAX { next.0 == 0 } else { next.0 == self.0 + 1 }
     }
 }
 

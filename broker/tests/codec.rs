@@ -50,15 +50,8 @@ fn unhex(hex: &str) -> Bytes {
 
 impl Vector {
     fn name(&self) -> String {
-        let kind = if self.is_request {
-            "request"
-        } else {
-            "response"
-        };
-        format!(
-            "{} {kind} version {}: {}",
-            self.api.name, self.version, self.text
-        )
+        let kind = if self.is_request { "request" } else { "response" };
+        format!("{} {kind} version {}: {}", self.api.name, self.version, self.text)
     }
 
     /// Reads `bytes` as a message of this kind; gives its meaning and what we write for it.
@@ -80,25 +73,16 @@ impl Vector {
 }
 
 fn header(api_key: i16, api_version: i16) -> RequestHeader {
-    RequestHeader {
-        api_key,
-        api_version,
-        ..Default::default()
-    }
+    RequestHeader { api_key, api_version, ..Default::default() }
 }
 
 /// A message as `Vectors.java` prints it: names and values, without the names of the types.
 fn meaning(message: &impl Debug) -> String {
-    let text = format!("{message:?}")
-        .replace("Some(", "")
-        .replace(['(', ')'], "");
+    let text = format!("{message:?}").replace("Some(", "").replace(['(', ')'], "");
     let mut structs = text.split('{');
     let last = structs.next_back().unwrap();
     let before = structs.map(|part| {
-        part.trim_end()
-            .trim_end_matches(|c: char| c.is_alphanumeric())
-            .to_owned()
-            + "{"
+        part.trim_end().trim_end_matches(|c: char| c.is_alphanumeric()).to_owned() + "{"
     });
     before.collect::<String>() + last
 }
@@ -118,12 +102,7 @@ fn the_vectors_hold_every_version_of_every_api_served() {
     vectors().for_each(|vector| *counts.entry((vector.api.key, vector.version)).or_default() += 1);
     for api in APIS {
         for version in api.min..=api.max {
-            assert_eq!(
-                counts.remove(&(api.key, version)),
-                Some(4),
-                "{} {version}",
-                api.name
-            );
+            assert_eq!(counts.remove(&(api.key, version)), Some(4), "{} {version}", api.name);
         }
     }
     assert!(counts.is_empty(), "{counts:?}");
@@ -143,16 +122,10 @@ fn kafka_protocol_reads_and_writes_the_same_bytes_where_it_knows_the_version() {
         let mut written = BytesMut::new();
         if vector.is_request {
             let request = RequestKind::decode(key, &mut theirs, vector.version);
-            request
-                .expect(&vector.name())
-                .encode(&mut written, vector.version)
-                .unwrap();
+            request.expect(&vector.name()).encode(&mut written, vector.version).unwrap();
         } else {
             let response = ResponseKind::decode(key, &mut theirs, vector.version);
-            response
-                .expect(&vector.name())
-                .encode(&mut written, vector.version)
-                .unwrap();
+            response.expect(&vector.name()).encode(&mut written, vector.version).unwrap();
         }
         assert!(theirs.is_empty(), "{}", vector.name());
         let (_, ours) = vector.read(written.freeze()).expect(&vector.name());
@@ -198,20 +171,11 @@ fn bytes_after_a_message_are_reported() {
 // B-8: the first versions announced and the first that can be read differ for Produce only.
 #[test]
 fn produce_is_announced_from_version_0_but_read_from_3() {
-    let differing: Vec<_> = APIS
-        .iter()
-        .filter(|api| api.advertised_min != api.min)
-        .collect();
+    let differing: Vec<_> = APIS.iter().filter(|api| api.advertised_min != api.min).collect();
     assert_eq!(differing, [&produce::API]);
     assert_eq!((produce::API.advertised_min, produce::API.min), (0, 3));
     let old = Request::decode(&header(0, 2), &mut Reader::new(Bytes::new()));
-    assert_eq!(
-        old,
-        Err(DecodeError::UnsupportedVersion {
-            api_key: 0,
-            version: 2
-        })
-    );
+    assert_eq!(old, Err(DecodeError::UnsupportedVersion { api_key: 0, version: 2 }));
 }
 
 // B-1.
@@ -230,20 +194,7 @@ fn the_client_id_keeps_its_two_byte_length_in_the_flexible_header() {
         assert_eq!(frame[..4], size.to_be_bytes());
         assert_eq!(
             frame[4..16],
-            [
-                0,
-                12,
-                0,
-                version.to_be_bytes()[1],
-                0,
-                0,
-                0,
-                7,
-                0,
-                2,
-                b'm',
-                b'e'
-            ]
+            [0, 12, 0, version.to_be_bytes()[1], 0, 0, 0, 7, 0, 2, b'm', b'e']
         );
         let mut reader = Reader::new(Bytes::from(frame).slice(4..));
         let before = reader.remaining();
@@ -264,51 +215,28 @@ fn the_answer_to_api_versions_keeps_the_old_header() {
         response.encode(&mut body, version);
         assert_eq!(frame[8..], body.into_buffers().unwrap().concat());
         let header = ResponseHeader::decode(&mut reader, 18, version);
-        assert_eq!(
-            header,
-            Ok(ResponseHeader {
-                correlation_id: 0x0102_0304
-            })
-        );
-        assert_eq!(
-            Response::decode(18, version, &mut reader),
-            Ok(response.clone())
-        );
+        assert_eq!(header, Ok(ResponseHeader { correlation_id: 0x0102_0304 }));
+        assert_eq!(Response::decode(18, version, &mut reader), Ok(response.clone()));
     }
 }
 
 #[test]
 fn records_leave_in_the_buffers_they_lie_in() {
     let slices = [Bytes::from(vec![1; 4096]), Bytes::from(vec![2; 700])];
-    let partition = fetch::PartitionData {
-        records: Records(slices.to_vec()),
-        ..Default::default()
-    };
-    let topic = fetch::FetchableTopicResponse {
-        partitions: vec![partition],
-        ..Default::default()
-    };
-    let response = Response::from(FetchResponse {
-        responses: vec![topic],
-        ..Default::default()
-    });
+    let partition =
+        fetch::PartitionData { records: Records(slices.to_vec()), ..Default::default() };
+    let topic = fetch::FetchableTopicResponse { partitions: vec![partition], ..Default::default() };
+    let response = Response::from(FetchResponse { responses: vec![topic], ..Default::default() });
     for version in [4, 12, 18] {
         let frame = response.to_frame(1, version).unwrap();
-        let shared: Vec<_> = slices
-            .iter()
-            .map(|slice| frame.iter().any(|b| b.as_ptr() == slice.as_ptr()))
-            .collect();
+        let shared: Vec<_> =
+            slices.iter().map(|slice| frame.iter().any(|b| b.as_ptr() == slice.as_ptr())).collect();
         assert_eq!(shared, [true, true]);
         let whole = Bytes::from(frame.concat());
-        assert_eq!(
-            whole[..4],
-            u32::try_from(whole.len() - 4).unwrap().to_be_bytes()
-        );
+        assert_eq!(whole[..4], u32::try_from(whole.len() - 4).unwrap().to_be_bytes());
         let mut reader = Reader::new(whole.slice(4..));
         ResponseHeader::decode(&mut reader, 1, version).unwrap();
-        let Ok(Response::Fetch(back)) = Response::decode(1, version, &mut reader) else {
-            panic!()
-        };
+        let Ok(Response::Fetch(back)) = Response::decode(1, version, &mut reader) else { panic!() };
         assert_eq!(back.responses[0].partitions[0].records.0, [slices.concat()]);
     }
 }
@@ -317,22 +245,13 @@ fn records_leave_in_the_buffers_they_lie_in() {
 fn records_arrive_as_slices_of_the_frame() {
     let records = Some(Bytes::from(vec![7; 2000]));
     let partition = produce::PartitionProduceData { index: 0, records };
-    let topic = produce::TopicProduceData {
-        partition_data: vec![partition],
-        ..Default::default()
-    };
-    let sent = ProduceRequest {
-        topic_data: vec![topic],
-        ..Default::default()
-    };
+    let topic = produce::TopicProduceData { partition_data: vec![partition], ..Default::default() };
+    let sent = ProduceRequest { topic_data: vec![topic], ..Default::default() };
     let mut writer = Writer::new();
     sent.encode(&mut writer, 9);
     let frame = Bytes::from(writer.into_buffers().unwrap().concat());
     let read = ProduceRequest::decode(&mut Reader::new(frame.clone()), 9).unwrap();
-    let slice = read.topic_data[0].partition_data[0]
-        .records
-        .as_ref()
-        .unwrap();
+    let slice = read.topic_data[0].partition_data[0].records.as_ref().unwrap();
     assert!(frame.as_ptr_range().contains(&slice.as_ptr()));
     assert_eq!(read, sent);
 }
@@ -343,16 +262,9 @@ fn arrays_keep_their_order_and_null_stays_different_from_empty() {
         name: Some(Str::from(name)),
         ..Default::default()
     };
-    for topics in [
-        None,
-        Some(vec![]),
-        Some(vec![topic("b"), topic("a"), topic("ü")]),
-    ] {
+    for topics in [None, Some(vec![]), Some(vec![topic("b"), topic("a"), topic("ü")])] {
         for version in 1..=13 {
-            let sent = MetadataRequest {
-                topics: topics.clone(),
-                ..Default::default()
-            };
+            let sent = MetadataRequest { topics: topics.clone(), ..Default::default() };
             let mut writer = Writer::new();
             sent.encode(&mut writer, version);
             let bytes = Bytes::from(writer.into_buffers().unwrap().concat());
@@ -365,32 +277,19 @@ fn arrays_keep_their_order_and_null_stays_different_from_empty() {
 #[test]
 fn null_is_written_as_empty_where_the_version_has_no_null() {
     let mut writer = Writer::new();
-    MetadataRequest {
-        topics: None,
-        ..Default::default()
-    }
-    .encode(&mut writer, 0);
+    MetadataRequest { topics: None, ..Default::default() }.encode(&mut writer, 0);
     assert_eq!(writer.into_buffers().unwrap().concat(), [0, 0, 0, 0]);
 }
 
 #[test]
 fn what_does_not_fit_its_field_is_reported_once_the_frame_is_asked_for() {
-    let long = HeartbeatRequest {
-        group_id: Str::from("x".repeat(32768)),
-        ..Default::default()
-    };
+    let long = HeartbeatRequest { group_id: Str::from("x".repeat(32768)), ..Default::default() };
     for version in [0, 4] {
         let frame = Request::from(long.clone()).to_frame(&header(12, version));
         assert_eq!(frame, Err(EncodeError::TooLong(32768)));
     }
     let wrong = Request::from(HeartbeatRequest::default()).to_frame(&header(12, 5));
-    assert_eq!(
-        wrong,
-        Err(EncodeError::UnsupportedVersion {
-            api_key: 12,
-            version: 5
-        })
-    );
+    assert_eq!(wrong, Err(EncodeError::UnsupportedVersion { api_key: 12, version: 5 }));
 }
 
 #[test]

@@ -76,11 +76,7 @@ impl Kind {
         let mut reader = Reader::new(bytes);
         if self.is_request {
             let (api_key, api_version) = (self.api.key, self.version);
-            let header = RequestHeader {
-                api_key,
-                api_version,
-                ..Default::default()
-            };
+            let header = RequestHeader { api_key, api_version, ..Default::default() };
             Request::decode(&header, &mut reader).map(Message::Request)
         } else {
             Response::decode(self.api.key, self.version, &mut reader).map(Message::Response)
@@ -100,16 +96,9 @@ impl Kind {
     fn attack(self, bytes: &[u8]) -> Result<Message, DecodeError> {
         let bytes = Bytes::copy_from_slice(bytes);
         let (result, allocated) = counted(|| self.read(bytes.clone()));
-        assert!(
-            allocated <= memory_max(bytes.len()),
-            "{self:?} took {allocated} for {bytes:?}"
-        );
+        assert!(allocated <= memory_max(bytes.len()), "{self:?} took {allocated} for {bytes:?}");
         if let Ok(message) = &result {
-            assert_eq!(
-                self.read(self.write(message)).as_ref(),
-                Ok(message),
-                "{self:?} {bytes:?}"
-            );
+            assert_eq!(self.read(self.write(message)).as_ref(), Ok(message), "{self:?} {bytes:?}");
         }
         result
     }
@@ -118,37 +107,27 @@ impl Kind {
 fn kinds() -> impl Iterator<Item = Kind> {
     APIS.iter().flat_map(|api| {
         (api.min..=api.max).flat_map(move |version| {
-            [true, false].map(|is_request| Kind {
-                api,
-                version,
-                is_request,
-            })
+            [true, false].map(|is_request| Kind { api, version, is_request })
         })
     })
 }
 
 /// The known good messages: those of `codec.rs`.
 fn golden() -> impl Iterator<Item = (Kind, Vec<u8>)> {
-    include_str!("codec_vectors/codec.vectors")
-        .lines()
-        .map(|line| {
-            let parts: Vec<_> = line.splitn(5, ' ').collect();
-            let kind = Kind {
-                api: api_info(parts[0].parse().unwrap()).unwrap(),
-                version: parts[1].parse().unwrap(),
-                is_request: parts[2] == "request",
-            };
-            let byte = |at| u8::from_str_radix(&parts[3][at..at + 2], 16).unwrap();
-            (kind, (0..parts[3].len()).step_by(2).map(byte).collect())
-        })
+    include_str!("codec_vectors/codec.vectors").lines().map(|line| {
+        let parts: Vec<_> = line.splitn(5, ' ').collect();
+        let kind = Kind {
+            api: api_info(parts[0].parse().unwrap()).unwrap(),
+            version: parts[1].parse().unwrap(),
+            is_request: parts[2] == "request",
+        };
+        let byte = |at| u8::from_str_radix(&parts[3][at..at + 2], 16).unwrap();
+        (kind, (0..parts[3].len()).step_by(2).map(byte).collect())
+    })
 }
 
 fn request(api_key: i16, version: i16) -> Kind {
-    Kind {
-        api: api_info(api_key).unwrap(),
-        version,
-        is_request: true,
-    }
+    Kind { api: api_info(api_key).unwrap(), version, is_request: true }
 }
 
 /// xorshift64: the same numbers on every machine.
@@ -172,23 +151,11 @@ fn twelve_bytes_that_announce_four_billion_topics_are_refused() {
     // No transactional id, acks, timeout, and the largest count a variable-length integer can state.
     let attack = [0, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff, 0x0f];
     let found = request(0, 9).attack(&attack);
-    assert_eq!(
-        found,
-        Err(DecodeError::CountTooLarge {
-            count: 0xffff_fffe,
-            left: 0
-        })
-    );
+    assert_eq!(found, Err(DecodeError::CountTooLarge { count: 0xffff_fffe, left: 0 }));
     // The same before version 9: the largest count four bytes can state.
     let attack = [0xff, 0xff, 0, 1, 0, 0, 0, 1, 0x7f, 0xff, 0xff, 0xff];
     let found = request(0, 3).attack(&attack);
-    assert_eq!(
-        found,
-        Err(DecodeError::CountTooLarge {
-            count: 0x7fff_ffff,
-            left: 0
-        })
-    );
+    assert_eq!(found, Err(DecodeError::CountTooLarge { count: 0x7fff_ffff, left: 0 }));
 }
 
 #[test]
@@ -208,14 +175,9 @@ fn lengths_below_null_are_refused() {
     let found = request(3, 0).attack(&[0xff, 0xff, 0xff, 0xff]);
     assert_eq!(found, Err(DecodeError::UnexpectedNull));
     // Produce 3: records of -2147483648 bytes.
-    let mut produce = vec![
-        0xff, 0xff, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 1,
-    ];
+    let mut produce = vec![0xff, 0xff, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 1];
     produce.extend([0, 0, 0, 0, 0x80, 0, 0, 0]);
-    assert_eq!(
-        request(0, 3).attack(&produce),
-        Err(DecodeError::NegativeLength(i32::MIN))
-    );
+    assert_eq!(request(0, 3).attack(&produce), Err(DecodeError::NegativeLength(i32::MIN)));
 }
 
 #[test]
@@ -223,25 +185,10 @@ fn tagged_fields_are_counted_and_measured_before_they_are_read() {
     // ListGroups 3 is nothing but tagged fields.
     let list = request(16, 3);
     let huge = [0xff, 0xff, 0xff, 0xff, 0x0f];
-    assert_eq!(
-        list.attack(&huge),
-        Err(DecodeError::TooManyTags(0xffff_ffff))
-    );
-    assert_eq!(
-        list.attack(&[200, 1, 0]),
-        Err(DecodeError::CountTooLarge {
-            count: 200,
-            left: 1
-        })
-    );
+    assert_eq!(list.attack(&huge), Err(DecodeError::TooManyTags(0xffff_ffff)));
+    assert_eq!(list.attack(&[200, 1, 0]), Err(DecodeError::CountTooLarge { count: 200, left: 1 }));
     let beyond = [1, 5, 100, 1, 2];
-    assert_eq!(
-        list.attack(&beyond),
-        Err(DecodeError::Truncated {
-            needed: 100,
-            left: 2
-        })
-    );
+    assert_eq!(list.attack(&beyond), Err(DecodeError::Truncated { needed: 100, left: 2 }));
     assert!(list.attack(&[1, 5, 2, 1, 2]).is_ok());
 }
 
@@ -263,14 +210,8 @@ fn a_known_tagged_field_must_fill_its_size_and_may_not_leave_it() {
 #[test]
 fn variable_length_integers_end_after_32_bits() {
     let list = request(16, 3);
-    assert_eq!(
-        list.attack(&[0x80, 0x80, 0x80, 0x80, 0x80, 0]),
-        Err(DecodeError::VarintTooLong)
-    );
-    assert_eq!(
-        list.attack(&[0xff, 0xff, 0xff, 0xff, 0x1f]),
-        Err(DecodeError::VarintTooLong)
-    );
+    assert_eq!(list.attack(&[0x80, 0x80, 0x80, 0x80, 0x80, 0]), Err(DecodeError::VarintTooLong));
+    assert_eq!(list.attack(&[0xff, 0xff, 0xff, 0xff, 0x1f]), Err(DecodeError::VarintTooLong));
     assert!(list.attack(&[0x80, 0x80, 0x80, 0x80, 0]).is_ok());
 }
 
@@ -280,20 +221,14 @@ fn strings_are_utf_8_and_at_most_32767_bytes() {
     assert_eq!(found, Err(DecodeError::InvalidUtf8));
     // FindCoordinator 3 with a compact string of 32,768 bytes.
     let key = [&[0x81, 0x80, 0x02][..], &[b'x'; 32768], &[0, 0]].concat();
-    assert_eq!(
-        request(10, 3).attack(&key),
-        Err(DecodeError::StringTooLong(32768))
-    );
+    assert_eq!(request(10, 3).attack(&key), Err(DecodeError::StringTooLong(32768)));
 }
 
 #[test]
 fn no_truncation_of_a_good_message_is_a_message() {
     for (kind, bytes) in golden() {
         for len in 0..bytes.len() {
-            assert!(
-                kind.attack(&bytes[..len]).is_err(),
-                "{kind:?} cut to {len} of {bytes:?}"
-            );
+            assert!(kind.attack(&bytes[..len]).is_err(), "{kind:?} cut to {len} of {bytes:?}");
         }
     }
 }
@@ -309,10 +244,7 @@ fn no_truncation_of_a_header_is_a_header() {
     let mut writer = Writer::new();
     header.encode(&mut writer);
     let bytes = Bytes::from(writer.into_buffers().unwrap().concat());
-    assert_eq!(
-        RequestHeader::decode(&mut Reader::new(bytes.clone())),
-        Ok(header)
-    );
+    assert_eq!(RequestHeader::decode(&mut Reader::new(bytes.clone())), Ok(header));
     for len in 0..bytes.len() {
         assert!(RequestHeader::decode(&mut Reader::new(bytes.slice(..len))).is_err());
     }
@@ -323,14 +255,8 @@ fn no_truncation_of_a_header_is_a_header() {
 fn a_header_of_an_unknown_api_or_version_is_still_read() {
     let future = Bytes::from_static(&[0, 18, 0, 99, 0, 0, 0, 5, 0xff, 0xff, 0]);
     let header = RequestHeader::decode(&mut Reader::new(future)).unwrap();
-    assert_eq!(
-        (header.api_key, header.api_version, header.correlation_id),
-        (18, 99, 5)
-    );
-    let unknown = RequestHeader {
-        api_key: 999,
-        ..Default::default()
-    };
+    assert_eq!((header.api_key, header.api_version, header.correlation_id), (18, 99, 5));
+    let unknown = RequestHeader { api_key: 999, ..Default::default() };
     let found = Request::decode(&unknown, &mut Reader::new(Bytes::new()));
     assert_eq!(found, Err(DecodeError::UnknownApi(999)));
 }
@@ -388,23 +314,15 @@ fn a_large_message_of_tiny_elements_stays_within_its_budget() {
 #[test]
 fn large_honest_requests_fit_their_budget() {
     let name = |n: u32| Str::from(format!("t{n:05}"));
-    let topics = (0..50_000).map(|n| metadata::MetadataRequestTopic {
-        name: Some(name(n)),
-        ..Default::default()
-    });
-    let metadata = MetadataRequest {
-        topics: Some(topics.collect()),
-        ..Default::default()
-    };
+    let topics = (0..50_000)
+        .map(|n| metadata::MetadataRequestTopic { name: Some(name(n)), ..Default::default() });
+    let metadata = MetadataRequest { topics: Some(topics.collect()), ..Default::default() };
     let topics = (0..50_000).map(|n| fetch::FetchTopic {
         topic: name(n),
         partitions: vec![fetch::FetchPartition::default()],
         ..Default::default()
     });
-    let fetch = FetchRequest {
-        topics: topics.collect(),
-        ..Default::default()
-    };
+    let fetch = FetchRequest { topics: topics.collect(), ..Default::default() };
     for message in [Request::from(metadata), Request::from(fetch)] {
         for version in message.api().min..=message.api().max {
             let kind = request(message.api().key, version);

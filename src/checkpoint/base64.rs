@@ -18,16 +18,10 @@ const LAST_BITS: u32 = 2;
 /// The text of an id.
 pub(super) fn encode(id: [u8; 16]) -> String {
     let id = u128::from_be_bytes(id);
-    let most = (LAST_BITS..u128::BITS)
-        .step_by(6)
-        .rev()
-        .map(|shift| id >> shift);
+    let most = (LAST_BITS..u128::BITS).step_by(6).rev().map(|shift| id >> shift);
     let last = id << SPARE_BITS;
     let digit = |value| DIGITS.get(usize::try_from(value & 63).ok()?).copied();
-    most.chain([last])
-        .filter_map(digit)
-        .map(char::from)
-        .collect()
+    most.chain([last]).filter_map(digit).map(char::from).collect()
 }
 
 /// The id of a text; `None` unless it is exactly what [`encode`] gives.
@@ -47,8 +41,5 @@ pub(super) fn decode(text: &str) -> Option<[u8; 16]> {
 }
 
 fn value_of(digit: u8) -> Option<u128> {
-    DIGITS
-        .iter()
-        .position(|d| *d == digit)
-        .and_then(|value| u128::try_from(value).ok())
+    DIGITS.iter().position(|d| *d == digit).and_then(|value| u128::try_from(value).ok())
 }

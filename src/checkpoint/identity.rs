@@ -13,11 +13,7 @@ pub(crate) struct PartitionMetadata {
 impl PartitionMetadata {
     /// The whole file: two lines, the last one without its end, as Kafka writes them.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        format!(
-            "version: {VERSION}\ntopic_id: {}",
-            base64::encode(self.topic_id)
-        )
-        .into_bytes()
+        format!("version: {VERSION}\ntopic_id: {}", base64::encode(self.topic_id)).into_bytes()
     }
 
     /// Reads a file.
@@ -98,10 +94,6 @@ impl MetaProperties {
                     .ok_or_else(|| TextDamage::malformed(line, "an id of 22 characters"))
             })
             .transpose()?;
-        Ok(Self {
-            cluster_id,
-            node_id,
-            directory_id,
-        })
+        Ok(Self { cluster_id, node_id, directory_id })
     }
 }

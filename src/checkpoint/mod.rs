@@ -84,10 +84,9 @@ impl TextDamage {
     pub(crate) fn into_error(self, path: &Path) -> Error {
         let kind = match self {
             Self::Newer { .. } => ErrorKind::NewerFormat,
-            Self::Malformed { .. } => ErrorKind::Corrupt {
-                first: Offset::ZERO,
-                next: Offset::ZERO,
-            },
+            Self::Malformed { .. } => {
+                ErrorKind::Corrupt { first: Offset::ZERO, next: Offset::ZERO }
+            }
         };
         Error::with_source(kind, format!("reading {}", path.display()), self)
     }
@@ -118,7 +117,7 @@ pub(crate) fn replace_file(
     name: &str,
     bytes: &[u8],
 ) -> io::Result<()> {
-    let temporary = dir.join(format!("{name}{TEMPORARY}"));
+    let temporary = dir.join(temporary_name(name));
     let file = storage.open(&temporary, OpenMode::Truncate, false)?;
     file.write_at(bytes, 0)?;
     file.sync()?;
@@ -192,6 +191,11 @@ pub(crate) fn is_temporary(name: &str) -> bool {
         .is_some_and(|name| NAMES.contains(&name) || parse_file_name(name).is_some())
 }
 
+/// What a file is called until it is whole.
+pub(crate) fn temporary_name(name: &str) -> String {
+    format!("{name}{TEMPORARY}")
+}
+
 /// The frame of a checkpoint around its entries (D-45).
 pub(crate) fn encode_checkpoint(entries: impl ExactSizeIterator<Item = String>) -> Vec<u8> {
     let mut text = format!("{VERSION}\n{}\n", entries.len());
@@ -213,9 +217,7 @@ pub(crate) fn checkpoint_lines(
     if let Some((number, line)) = lines.next() {
         check_version(number, line, VERSION)?;
         let expected = TextDamage::malformed(2, "the number of entries that follow");
-        let count = lines
-            .next()
-            .and_then(|(_, line)| line.parse::<usize>().ok());
+        let count = lines.next().and_then(|(_, line)| line.parse::<usize>().ok());
         if count.ok_or_else(|| expected.clone())? != lines.clone().count() {
             return Err(expected);
         }
@@ -235,11 +237,7 @@ fn check_version(line: usize, text: &str, known: i32) -> Result<i32, TextDamage>
 fn utf8(bytes: &[u8]) -> Result<&str, TextDamage> {
     str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        let line = before
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count()
-            .saturating_add(1);
+        let line = before.iter().filter(|byte| **byte == b'\n').count().saturating_add(1);
         TextDamage::malformed(line, "UTF-8")
     })
 }

@@ -36,10 +36,7 @@ impl OffsetCheckpoint {
             let (log, offset) = parse_entry(line)
                 .ok_or_else(|| TextDamage::malformed(number, "topic, partition and offset"))?;
             if offsets.insert(log, offset).is_some() {
-                return Err(TextDamage::malformed(
-                    number,
-                    "a log that was not named before",
-                ));
+                return Err(TextDamage::malformed(number, "a log that was not named before"));
             }
         }
         Ok(Self { offsets })

@@ -74,11 +74,7 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
         }
         let escapes = line.chars().rev().take_while(|c| *c == '\\').count();
         let goes_on = escapes % 2 == 1;
-        let content = if goes_on {
-            line.strip_suffix('\\').unwrap_or(line)
-        } else {
-            line
-        };
+        let content = if goes_on { line.strip_suffix('\\').unwrap_or(line) } else { line };
         match lines.last_mut() {
             Some((_, last)) if continued => last.push_str(content),
             _ => lines.push((number, content.to_owned())),

@@ -12,10 +12,7 @@ fn offsets(entries: &[(&str, i32, i64)]) -> OffsetCheckpoint {
     let offsets = entries
         .iter()
         .map(|(topic, partition, offset)| {
-            (
-                LogName::new(topic, *partition).unwrap(),
-                Offset::new(*offset),
-            )
+            (LogName::new(topic, *partition).unwrap(), Offset::new(*offset))
         })
         .collect();
     OffsetCheckpoint { offsets }
@@ -24,11 +21,7 @@ fn offsets(entries: &[(&str, i32, i64)]) -> OffsetCheckpoint {
 // D-45, D-46.
 #[test]
 fn an_offset_checkpoint_is_three_words_for_each_log() {
-    let checkpoint = offsets(&[
-        ("orders", 1, 17),
-        ("orders", 0, 1042),
-        ("a.b", 12, i64::MAX),
-    ]);
+    let checkpoint = offsets(&[("orders", 1, 17), ("orders", 0, 1042), ("a.b", 12, i64::MAX)]);
     let text = b"0\n3\na.b 12 9223372036854775807\norders 0 1042\norders 1 17\n";
     assert_eq!(checkpoint.encode(), text);
     assert_eq!(OffsetCheckpoint::decode(text), Ok(checkpoint));
@@ -37,14 +30,8 @@ fn an_offset_checkpoint_is_three_words_for_each_log() {
 
 #[test]
 fn an_offset_checkpoint_may_be_empty_or_lack_its_last_line_end() {
-    assert_eq!(
-        OffsetCheckpoint::decode(b""),
-        Ok(OffsetCheckpoint::default())
-    );
-    assert_eq!(
-        OffsetCheckpoint::decode(b"0\n0\n"),
-        Ok(OffsetCheckpoint::default())
-    );
+    assert_eq!(OffsetCheckpoint::decode(b""), Ok(OffsetCheckpoint::default()));
+    assert_eq!(OffsetCheckpoint::decode(b"0\n0\n"), Ok(OffsetCheckpoint::default()));
     let one = offsets(&[("t", 0, 5)]);
     assert_eq!(OffsetCheckpoint::decode(b"0\n1\nt 0 5"), Ok(one.clone()));
     assert_eq!(OffsetCheckpoint::decode(b"0\r\n1\r\nt  0\t5\r\n"), Ok(one));
@@ -97,9 +84,7 @@ fn a_newer_file_is_refused_by_its_version_alone() {
 #[test]
 fn partition_metadata_is_a_version_and_an_id() {
     let bytes: Vec<u8> = (0xf0..=0xff).collect();
-    let metadata = PartitionMetadata {
-        topic_id: bytes.try_into().unwrap(),
-    };
+    let metadata = PartitionMetadata { topic_id: bytes.try_into().unwrap() };
     let text = b"version: 0\ntopic_id: 8PHy8_T19vf4-fr7_P3-_w";
     assert_eq!(metadata.encode(), text);
     assert_eq!(PartitionMetadata::decode(text), Ok(metadata));
@@ -125,10 +110,7 @@ fn partition_metadata_of_another_shape_is_malformed() {
         "version: 0\ntopic_id: 8PHy8_T19vf4-fr7_P3-_w\n\n",
     ] {
         let damage = PartitionMetadata::decode(text.as_bytes()).unwrap_err();
-        assert!(
-            matches!(damage, TextDamage::Malformed { .. }),
-            "{text:?}: {damage:?}"
-        );
+        assert!(matches!(damage, TextDamage::Malformed { .. }), "{text:?}: {damage:?}");
     }
 }
 
@@ -160,11 +142,7 @@ fn meta_properties_name_cluster_node_and_directory() {
     owner.cluster_id = Some(" a=b:c#!\\\t\n\r\x0c\u{e9}\u{1f600} d".into());
     let escaped = owner.encode();
     assert!(escaped.is_ascii());
-    assert!(
-        str::from_utf8(&escaped)
-            .unwrap()
-            .contains("\\u00E9\\uD83D\\uDE00 d\n")
-    );
+    assert!(str::from_utf8(&escaped).unwrap().contains("\\u00E9\\uD83D\\uDE00 d\n"));
     // Blanks around an identity are not part of it; the others come back.
     owner.cluster_id = owner.cluster_id.map(|id| id.trim().to_owned());
     assert_eq!(MetaProperties::decode(&escaped), Ok(owner));
@@ -184,11 +162,7 @@ fn meta_properties_of_every_age_are_read() {
     );
     assert_eq!(
         MetaProperties::decode(b"broker.id=2\r\nversion=0\r\n"),
-        Ok(MetaProperties {
-            cluster_id: None,
-            node_id: 2,
-            directory_id: None
-        })
+        Ok(MetaProperties { cluster_id: None, node_id: 2, directory_id: None })
     );
 }
 
@@ -196,18 +170,9 @@ fn meta_properties_of_every_age_are_read() {
 fn properties_are_read_as_java_reads_them() {
     let text = b"  ! comment = 1\n\n# no \\\nkey\\ 1 : a\\\n   b\\\\\nk2=\nk3\nk4   v4\nk5\\==\\u0041\\q\\\r\nk6\t=\te\xe9\\";
     let pairs = properties::decode(text).unwrap();
-    let pairs: BTreeMap<_, _> = pairs
-        .iter()
-        .map(|(k, p)| (k.as_str(), p.value.as_str()))
-        .collect();
-    let expected = [
-        ("key 1", "ab\\"),
-        ("k2", ""),
-        ("k3", ""),
-        ("k4", "v4"),
-        ("k5=", "Aq"),
-        ("k6", "e\u{e9}"),
-    ];
+    let pairs: BTreeMap<_, _> = pairs.iter().map(|(k, p)| (k.as_str(), p.value.as_str())).collect();
+    let expected =
+        [("key 1", "ab\\"), ("k2", ""), ("k3", ""), ("k4", "v4"), ("k5=", "Aq"), ("k6", "e\u{e9}")];
     assert_eq!(pairs, BTreeMap::from(expected));
 }
 
@@ -228,10 +193,7 @@ fn meta_properties_of_another_shape_are_malformed() {
         "version=1\nnode.id=1\ncluster.id=\\uD83D\n",
     ] {
         let damage = MetaProperties::decode(text.as_bytes()).unwrap_err();
-        assert!(
-            matches!(damage, TextDamage::Malformed { .. }),
-            "{text:?}: {damage:?}"
-        );
+        assert!(matches!(damage, TextDamage::Malformed { .. }), "{text:?}: {damage:?}");
     }
 }
 
@@ -246,13 +208,7 @@ fn only_temporary_names_of_our_files_are_swept() {
     ] {
         assert!(is_temporary(ours), "{ours}");
     }
-    for other in [
-        "notes.tmp",
-        ".tmp",
-        "meta.properties",
-        "meta.properties.tmp.tmp",
-        "42.log.tmp",
-    ] {
+    for other in ["notes.tmp", ".tmp", "meta.properties", "meta.properties.tmp.tmp", "42.log.tmp"] {
         assert!(!is_temporary(other), "{other}");
     }
 }
@@ -275,11 +231,7 @@ impl Recorder {
     fn call(&self, name: &str, path: &Path) -> io::Result<()> {
         let mut recorded = self.0.lock();
         recorded.calls.push(format!("{name} {}", path.display()));
-        if recorded.failing == Some(name) {
-            Err(io::Error::other("planted"))
-        } else {
-            Ok(())
-        }
+        if recorded.failing == Some(name) { Err(io::Error::other("planted")) } else { Ok(()) }
     }
 
     fn calls(&self) -> Vec<String> {
@@ -303,10 +255,7 @@ impl Storage for Recorder {
     fn list_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         self.call("list_dir", path)?;
         let recorded = self.0.lock();
-        let names = recorded
-            .files
-            .keys()
-            .filter_map(|file| file.strip_prefix(path).ok()?.to_str());
+        let names = recorded.files.keys().filter_map(|file| file.strip_prefix(path).ok()?.to_str());
         Ok(names.map(|name| DirEntry::new(name, false)).collect())
     }
 
@@ -335,12 +284,7 @@ impl Storage for Recorder {
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.call("remove_file", path)?;
-        self.0
-            .lock()
-            .files
-            .remove(path)
-            .map(drop)
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.0.lock().files.remove(path).map(drop).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
@@ -403,13 +347,7 @@ impl File for RecordedFile {
 #[test]
 fn a_replacement_is_flushed_before_it_takes_the_name() {
     let storage = Recorder::default();
-    replace_file(
-        &storage,
-        Path::new("d"),
-        CLEAN_SHUTDOWN,
-        CLEAN_SHUTDOWN_BODY,
-    )
-    .unwrap();
+    replace_file(&storage, Path::new("d"), CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_BODY).unwrap();
     assert_eq!(
         storage.calls(),
         [
@@ -433,11 +371,7 @@ fn a_replacement_that_fails_leaves_the_old_file() {
         replace_file(&storage, dir, META_PROPERTIES, b"old").unwrap();
         storage.0.lock().failing = Some(failing);
         replace_file(&storage, dir, META_PROPERTIES, b"new").unwrap_err();
-        assert_eq!(
-            storage.file(path).as_deref(),
-            Some(&b"old"[..]),
-            "{failing}"
-        );
+        assert_eq!(storage.file(path).as_deref(), Some(&b"old"[..]), "{failing}");
 
         storage.0.lock().failing = None;
         let left = usize::from(failing != "open");
@@ -455,17 +389,11 @@ fn a_file_is_read_whole_or_not_at_all() {
     let path = Path::new("d/meta.properties");
     assert_eq!(read_file(&storage, path, 100).unwrap(), None);
     replace_file(&storage, Path::new("d"), META_PROPERTIES, b"0123456789").unwrap();
-    assert_eq!(
-        read_file(&storage, path, 10).unwrap().as_deref(),
-        Some(&b"0123456789"[..])
-    );
+    assert_eq!(read_file(&storage, path, 10).unwrap().as_deref(), Some(&b"0123456789"[..]));
     storage.calls();
     let error = read_file(&storage, path, 9).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     assert_eq!(storage.calls(), ["open d/meta.properties"]);
     storage.0.lock().failing = Some("read");
-    assert_eq!(
-        read_file(&storage, path, 10).unwrap_err().kind(),
-        io::ErrorKind::Other
-    );
+    assert_eq!(read_file(&storage, path, 10).unwrap_err().kind(), io::ErrorKind::Other);
 }

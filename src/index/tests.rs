@@ -288,6 +288,27 @@ fn one_hit_among_a_million_entries_is_found_without_reading_them() {
     assert!(looked_at.get() <= 4 * 64, "{}", looked_at.get());
 }
 
+#[test]
+fn a_lone_small_value_is_found_wherever_a_level_begins() {
+    for lone in [
+        0, 63, 64, 65, 4095, 4096, 4097, 4159, 4160, 8191, 8192, 8999,
+    ] {
+        let value = |n: usize| (n < 9000).then_some(if n == lone { 5 } else { 6 });
+        let mut minima = Minima::default();
+        for number in 0..9000 {
+            minima.push(number, value(number).unwrap());
+        }
+        for from in [0, 1, 64, 4095, 4096, lone] {
+            let expected = (from <= lone).then_some(lone);
+            assert_eq!(
+                minima.first_at_most(5, from, value),
+                expected,
+                "{lone} from {from}"
+            );
+        }
+    }
+}
+
 /// `count` batches of varied size as (position, size, last offset, greatest timestamp).
 fn batches(base: i64, count: u64) -> Vec<(u32, u32, Offset, i64)> {
     let mut numbers = Numbers(3);

@@ -13,10 +13,7 @@
 //! The one idea: the boundary only moves right, only the one writer moves it, and it moves with
 //! Release after the bytes are there. A byte left of it is never written again; a byte right of it is
 //! never read. So no reference ever overlaps a write, which is the whole safety argument.
-#![expect(
-    unsafe_code,
-    reason = "aligned allocation and disjoint sharing of one allocation"
-)]
+#![expect(unsafe_code, reason = "aligned allocation and disjoint sharing of one allocation")]
 
 use super::BLOCK_BYTES;
 use bytes::Bytes;
@@ -38,10 +35,7 @@ impl AlignedBuf {
     /// `len` zero bytes at an address that is a multiple of [`BLOCK_BYTES`].
     #[must_use]
     pub fn new(len: usize) -> Self {
-        Self {
-            region: Region::zeroed(len),
-            len,
-        }
+        Self { region: Region::zeroed(len), len }
     }
 
     /// The bytes, immutable from now on, at the same address.
@@ -80,9 +74,7 @@ impl AsRef<[u8]> for AlignedBuf {
 
 impl fmt::Debug for AlignedBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AlignedBuf")
-            .field("len", &self.len)
-            .finish()
+        f.debug_struct("AlignedBuf").field("len", &self.len).finish()
     }
 }
 
@@ -99,16 +91,8 @@ impl ChunkWriter {
     /// Room for `capacity` bytes, rounded up to whole blocks, all zero.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let memory = Memory {
-            region: Region::zeroed(capacity),
-            published: AtomicUsize::new(0),
-        };
-        Self {
-            chunk: Chunk {
-                memory: Arc::new(memory),
-            },
-            len: 0,
-        }
+        let memory = Memory { region: Region::zeroed(capacity), published: AtomicUsize::new(0) };
+        Self { chunk: Chunk { memory: Arc::new(memory) }, len: 0 }
     }
 
     /// Bytes appended so far.
@@ -143,11 +127,7 @@ impl ChunkWriter {
     /// # Panics
     /// If they do not fit. If `fill` panics, nothing is appended.
     pub fn append_with(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) -> Range<usize> {
-        assert!(
-            len <= self.remaining(),
-            "{len} bytes into {} of a chunk",
-            self.remaining()
-        );
+        assert!(len <= self.remaining(), "{len} bytes into {} of a chunk", self.remaining());
         let end = self.len + len;
         let start = self.chunk.memory.region.at(self.len);
         // SAFETY: `len` bytes from `self.len` lie inside the allocation (asserted above) and are
@@ -181,10 +161,7 @@ impl ChunkWriter {
 impl fmt::Debug for ChunkWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let capacity = self.chunk.memory.region.capacity;
-        f.debug_struct("ChunkWriter")
-            .field("len", &self.len)
-            .field("capacity", &capacity)
-            .finish()
+        f.debug_struct("ChunkWriter").field("len", &self.len).field("capacity", &capacity).finish()
     }
 }
 
@@ -214,17 +191,11 @@ impl Chunk {
     #[must_use]
     pub fn view(&self, range: Range<usize>) -> Bytes {
         let len = self.len();
-        assert!(
-            range.start <= range.end && range.end <= len,
-            "view {range:?} of {len} bytes"
-        );
+        assert!(range.start <= range.end && range.end <= len, "view {range:?} of {len} bytes");
         if range.is_empty() {
             return Bytes::new();
         }
-        Bytes::from_owner(View {
-            memory: Arc::clone(&self.memory),
-            range,
-        })
+        Bytes::from_owner(View { memory: Arc::clone(&self.memory), range })
     }
 }
 
@@ -361,10 +332,7 @@ mod tests {
         writer.append(b"abc");
         let too_long = vec![1; BLOCK_BYTES - 2];
         catch_unwind(AssertUnwindSafe(|| writer.append(&too_long))).unwrap_err();
-        catch_unwind(AssertUnwindSafe(|| {
-            writer.append_with(1, |_| panic!("fill"))
-        }))
-        .unwrap_err();
+        catch_unwind(AssertUnwindSafe(|| writer.append_with(1, |_| panic!("fill")))).unwrap_err();
         assert_eq!((writer.len(), writer.shared().len()), (3, 3));
         assert_eq!(writer.append(&too_long[1..]).end, BLOCK_BYTES);
         assert_eq!(writer.remaining(), 0);

@@ -3,10 +3,7 @@
 //! The one idea: some file systems accept `O_DIRECT` when a file is opened and fail the first write,
 //! so the first direct open on each device writes one block to a nameless file and remembers the
 //! outcome.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "part of the plain system calls backend"
-)]
+#![expect(clippy::disallowed_methods, reason = "part of the plain system calls backend")]
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -59,11 +56,7 @@ mod system {
         let Some(parent) = path.parent() else {
             return false;
         };
-        let parent = if parent.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            parent
-        };
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         let block = AlignedBuf::new(BLOCK_BYTES);
         with_flags(parent, OFlags::DIRECT | OFlags::TMPFILE)
             .and_then(|file| file.write_all_at(&block, 0))
@@ -72,12 +65,7 @@ mod system {
 
     fn with_flags(path: &Path, flags: OFlags) -> io::Result<File> {
         let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .mode(0o600)
-            .custom_flags(flags)
-            .open(path)
+        OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(flags).open(path)
     }
 }
 

@@ -1,8 +1,5 @@
 //! Read-only maps of files that nobody will write or cut again.
-#![cfg_attr(
-    feature = "mmap",
-    expect(unsafe_code, reason = "a map is only as stable as its file")
-)]
+#![cfg_attr(feature = "mmap", expect(unsafe_code, reason = "a map is only as stable as its file"))]
 
 use bytes::Bytes;
 use std::fs::File;

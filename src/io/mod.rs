@@ -70,10 +70,7 @@ impl DirEntry {
     /// An entry called `name`.
     #[must_use]
     pub fn new(name: impl Into<String>, is_dir: bool) -> Self {
-        Self {
-            name: name.into(),
-            is_dir,
-        }
+        Self { name: name.into(), is_dir }
     }
 }
 
@@ -100,12 +97,7 @@ impl WriteOp {
     /// A write of `buffers` at `position`.
     #[must_use]
     pub fn new(file: Arc<dyn File>, position: u64, buffers: Vec<Bytes>, durable: bool) -> Self {
-        Self {
-            file,
-            position,
-            buffers,
-            durable,
-        }
+        Self { file, position, buffers, durable }
     }
 
     /// Total bytes of the buffers.
@@ -143,10 +135,7 @@ impl StorageInfo {
     /// Describes a backend.
     #[must_use]
     pub fn new(backend: &'static str, reason: impl Into<String>) -> Self {
-        Self {
-            backend,
-            reason: reason.into(),
-        }
+        Self { backend, reason: reason.into() }
     }
 }
 

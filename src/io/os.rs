@@ -6,10 +6,7 @@
 //!
 //! A lone durable write is one call, `pwritev2` with `RWF_DSYNC`; several writes to one file share
 //! one `fdatasync`. Nothing is retried after an error: only interrupted and short calls go on.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "this module is the outside world of the others"
-)]
+#![expect(clippy::disallowed_methods, reason = "this module is the outside world of the others")]
 
 use super::vectored::{Cursor, check_alignment};
 use super::{Clock, DirEntry, DirLock, File, Io, OpenMode, Random, Storage, StorageInfo, WriteOp};
@@ -63,9 +60,7 @@ pub fn open_storage(backend: Backend, probe_dir: &Path) -> Result<Arc<dyn Storag
         let context = format!("io_uring was asked for and is not available: {refused}");
         return Err(Error::new(ErrorKind::Invalid, context));
     }
-    Ok(Arc::new(StdStorage::new(format!(
-        "io_uring is not available: {refused}"
-    ))))
+    Ok(Arc::new(StdStorage::new(format!("io_uring is not available: {refused}"))))
 }
 
 #[cfg(all(feature = "uring", target_os = "linux"))]
@@ -91,11 +86,7 @@ impl StdStorage {
     /// A storage whose [`StorageInfo`] gives `reason`.
     #[must_use]
     pub fn new(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            direct: direct::Support::default(),
-            flush: Flush::default(),
-        }
+        Self { reason: reason.into(), direct: direct::Support::default(), flush: Flush::default() }
     }
 
     /// Opens for the other backends, which need the descriptors.
@@ -115,11 +106,7 @@ impl StdStorage {
         };
         let buffered = options.open(path)?;
         let wanted = direct && mode != OpenMode::Read;
-        let direct = if wanted {
-            self.direct.open(path, &buffered)?
-        } else {
-            None
-        };
+        let direct = if wanted { self.direct.open(path, &buffered)? } else { None };
         Ok(StdFile { buffered, direct })
     }
 
@@ -136,10 +123,7 @@ impl Storage for StdStorage {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
     }
 
     fn list_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
@@ -180,12 +164,7 @@ impl Storage for StdStorage {
 
     fn lock_dir(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
         let mut options = OpenOptions::new();
-        options
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600);
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(path.join(LOCK_NAME))?;
         // The lock belongs to this open file, not to the process: a second engine of this process
         // opens a second one and is refused like a stranger.
@@ -278,9 +257,7 @@ fn write_once(fd: &fs::File, slices: &[io::IoSlice<'_>], position: u64) -> io::R
 
 #[cfg(not(target_os = "linux"))]
 fn write_once(fd: &fs::File, slices: &[io::IoSlice<'_>], position: u64) -> io::Result<usize> {
-    slices
-        .first()
-        .map_or(Ok(0), |slice| fd.write_at(slice, position))
+    slices.first().map_or(Ok(0), |slice| fd.write_at(slice, position))
 }
 
 /// An open file of [`StdStorage`].
@@ -348,10 +325,7 @@ impl File for StdFile {
     fn read_at(&self, buf: &mut [u8], position: u64) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buf.len() {
-            match self
-                .buffered
-                .read_at(&mut buf[filled..], position + filled as u64)
-            {
+            match self.buffered.read_at(&mut buf[filled..], position + filled as u64) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -396,9 +370,7 @@ impl SystemClock {
     /// A clock whose monotonic time starts now.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 }
 
@@ -440,7 +412,6 @@ impl SystemRandom {
 
 impl Random for SystemRandom {
     fn next_u64(&self) -> u64 {
-        self.key
-            .hash_one(self.count.fetch_add(1, Ordering::Relaxed))
+        self.key.hash_one(self.count.fetch_add(1, Ordering::Relaxed))
     }
 }

@@ -69,10 +69,7 @@ impl UringStorage {
             }
             (_, true) => format!("a flushed direct write in {} succeeded", dir.display()),
             (_, false) => {
-                return Err(format!(
-                    "{} takes no direct writes to put in a ring",
-                    dir.display()
-                ));
+                return Err(format!("{} takes no direct writes to put in a ring", dir.display()));
             }
         };
         Ok(Self { std, ring, reason })
@@ -134,12 +131,8 @@ impl Storage for UringStorage {
         let pending = self.ring.submit(ring);
         let mut plain = self.std.write_all(plain).into_iter();
         let mut ring = self.ring.wait(&pending).into_iter();
-        let outcomes = ringed
-            .iter()
-            .map(|&ringed| if ringed { ring.next() } else { plain.next() });
-        outcomes
-            .map(|outcome| outcome.unwrap_or_else(|| Err(stopped())))
-            .collect()
+        let outcomes = ringed.iter().map(|&ringed| if ringed { ring.next() } else { plain.next() });
+        outcomes.map(|outcome| outcome.unwrap_or_else(|| Err(stopped()))).collect()
     }
 }
 
@@ -170,26 +163,16 @@ fn probe_write(std: &StdStorage, ring: &Ring, dir: &Path) -> io::Result<bool> {
         block.freeze()
     };
     let op = |at: u64, fill| {
-        WriteOp::new(
-            Arc::clone(&file),
-            at * BLOCK_BYTES as u64,
-            vec![block(fill)],
-            true,
-        )
+        WriteOp::new(Arc::clone(&file), at * BLOCK_BYTES as u64, vec![block(fill)], true)
     };
     let pending = ring.submit(vec![op(0, 0xa5), op(1, 0x5a)]);
-    ring.wait(&pending)
-        .into_iter()
-        .collect::<io::Result<Vec<()>>>()?;
+    ring.wait(&pending).into_iter().collect::<io::Result<Vec<()>>>()?;
     let mut read = vec![0; 2 * BLOCK_BYTES];
     file.read_at(&mut read, 0)?;
     if read == [block(0xa5), block(0x5a)].concat() {
         Ok(file.is_direct())
     } else {
-        Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "other bytes were read back",
-        ))
+        Err(io::Error::new(io::ErrorKind::InvalidData, "other bytes were read back"))
     }
 }
 
@@ -209,10 +192,7 @@ impl Ring {
             .name("oncelog-ring".to_owned())
             .spawn(move || run_thread(&served, &started))
             .map_err(|error| format!("no thread for the ring: {error}"))?;
-        let ring = Self {
-            queue,
-            thread: Some(thread),
-        };
+        let ring = Self { queue, thread: Some(thread) };
         match outcome.recv() {
             Ok(Ok(())) => Ok(ring),
             Ok(Err(error)) => Err(format!("no ring: {error}")),
@@ -223,15 +203,8 @@ impl Ring {
     /// Starts every write of `ops`.
     fn submit(&self, ops: Vec<WriteOp>) -> Arc<Group> {
         let group = Arc::new(Group::new(ops.len()));
-        let job = |(nth, op)| Job {
-            op,
-            reply: Reply {
-                group: Some(Arc::clone(&group)),
-                nth,
-            },
-        };
-        self.queue
-            .push(ops.into_iter().enumerate().map(job).collect());
+        let job = |(nth, op)| Job { op, reply: Reply { group: Some(Arc::clone(&group)), nth } };
+        self.queue.push(ops.into_iter().enumerate().map(job).collect());
         group
     }
 
@@ -247,10 +220,7 @@ impl Ring {
             }
         }
         let outcomes = std::mem::take(&mut state.outcomes);
-        outcomes
-            .into_iter()
-            .map(|outcome| outcome.unwrap_or_else(|| Err(stopped())))
-            .collect()
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(stopped()))).collect()
     }
 }
 
@@ -378,13 +348,7 @@ struct GroupState {
 impl Group {
     fn new(len: usize) -> Self {
         let outcomes = (0..len).map(|_| None).collect();
-        Self {
-            state: Mutex::new(GroupState {
-                outcomes,
-                missing: len,
-            }),
-            ended: Condvar::new(),
-        }
+        Self { state: Mutex::new(GroupState { outcomes, missing: len }), ended: Condvar::new() }
     }
 }
 
@@ -417,10 +381,7 @@ fn build_runtime() -> io::Result<Runtime> {
     let mut flags = tokio_uring::uring_builder();
     flags.setup_cqsize(4 * ENTRIES);
     let plain = flags.clone();
-    flags
-        .setup_coop_taskrun()
-        .setup_taskrun_flag()
-        .setup_single_issuer();
+    flags.setup_coop_taskrun().setup_taskrun_flag().setup_single_issuer();
     let build = |ring| Runtime::new(tokio_uring::builder().entries(ENTRIES).uring_builder(ring));
     match build(&flags) {
         // Kernels before 6.0 do not know the flags.
@@ -492,9 +453,7 @@ async fn write(mut op: WriteOp) -> io::Result<()> {
         let Some((in_flight, entry)) = InFlight::new(op, &cursor)? else {
             return Ok(());
         };
-        let (outcome, returned) = UnsubmittedOneshot::new(in_flight, Landed, entry)
-            .submit()
-            .await;
+        let (outcome, returned) = UnsubmittedOneshot::new(in_flight, Landed, entry).submit().await;
         op = returned;
         match outcome {
             Ok(written) => cursor.advance(&op.buffers, written)?,
@@ -521,10 +480,7 @@ struct IoVec {
 impl InFlight {
     /// The operation for what `cursor` says is left of `op`, or `None` if nothing is.
     fn new(op: WriteOp, cursor: &Cursor) -> io::Result<Option<(Self, squeue::Entry)>> {
-        let vector = |bytes: &[u8]| IoVec {
-            start: bytes.as_ptr(),
-            len: bytes.len(),
-        };
+        let vector = |bytes: &[u8]| IoVec { start: bytes.as_ptr(), len: bytes.len() };
         let vectors: Box<[IoVec]> = cursor.rest(&op.buffers).map(vector).collect();
         if vectors.is_empty() {
             return Ok(None);
@@ -538,13 +494,7 @@ impl InFlight {
             .rw_flags(if op.durable { RWF_DSYNC } else { 0 })
             .build();
         // The clone shares file and buffers, so the addresses above are also this operation's.
-        Ok(Some((
-            Self {
-                op: op.clone(),
-                _vectors: vectors,
-            },
-            entry,
-        )))
+        Ok(Some((Self { op: op.clone(), _vectors: vectors }, entry)))
     }
 }
 
@@ -597,23 +547,13 @@ mod tests {
         let blocks = 3 * IN_FLIGHT_MAX as u64;
         let op = |at: u64| {
             let block = AlignedBuf::new(BLOCK_BYTES).freeze();
-            WriteOp::new(
-                Arc::clone(&file),
-                at * BLOCK_BYTES as u64,
-                vec![block],
-                false,
-            )
+            WriteOp::new(Arc::clone(&file), at * BLOCK_BYTES as u64, vec![block], false)
         };
         let group = storage.ring.submit((0..blocks).map(op).collect());
         drop(storage);
         let state = group.state.lock();
         assert_eq!(state.missing, 0);
-        assert!(
-            state
-                .outcomes
-                .iter()
-                .all(|outcome| matches!(outcome, Some(Ok(()))))
-        );
+        assert!(state.outcomes.iter().all(|outcome| matches!(outcome, Some(Ok(())))));
         assert_eq!(file.len().unwrap(), blocks * BLOCK_BYTES as u64);
     }
 
@@ -623,9 +563,7 @@ mod tests {
         let Some(storage) = storage(dir.path()) else {
             return;
         };
-        let file = storage
-            .open(&dir.path().join("f"), OpenMode::CreateNew, true)
-            .unwrap();
+        let file = storage.open(&dir.path().join("f"), OpenMode::CreateNew, true).unwrap();
         storage.ring.queue.close();
         let op = WriteOp::new(file, 0, vec![AlignedBuf::new(BLOCK_BYTES).freeze()], true);
         let group = storage.ring.submit(vec![op]);

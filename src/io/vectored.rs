@@ -24,12 +24,7 @@ pub(super) struct Cursor {
 
 impl Cursor {
     pub(super) fn new(position: u64, direct: bool) -> Self {
-        Self {
-            position,
-            direct,
-            index: 0,
-            within: 0,
-        }
+        Self { position, direct, index: 0, within: 0 }
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -41,11 +36,7 @@ impl Cursor {
         let within = self.within;
         let rest = buffers.get(self.index..).unwrap_or_default();
         let bytes = rest.iter().enumerate().map(move |(nth, buffer)| {
-            if nth == 0 {
-                buffer.get(within..).unwrap_or_default()
-            } else {
-                &buffer[..]
-            }
+            if nth == 0 { buffer.get(within..).unwrap_or_default() } else { &buffer[..] }
         });
         bytes.filter(|bytes| !bytes.is_empty()).take(BUFFERS_MAX)
     }
@@ -56,20 +47,14 @@ impl Cursor {
     /// # Errors
     /// `WriteZero` if that would move nothing, and so never end.
     pub(super) fn advance(&mut self, buffers: &[Bytes], written: usize) -> io::Result<()> {
-        let whole = if self.direct {
-            written - written % BLOCK_BYTES
-        } else {
-            written
-        };
+        let whole = if self.direct { written - written % BLOCK_BYTES } else { written };
         if whole == 0 {
             let context = format!("the device took {written} bytes at {}", self.position);
             return Err(io::Error::new(io::ErrorKind::WriteZero, context));
         }
         let mut left = whole;
         while left > 0 {
-            let len = buffers
-                .get(self.index)
-                .map_or(0, |buffer| buffer.len() - self.within);
+            let len = buffers.get(self.index).map_or(0, |buffer| buffer.len() - self.within);
             if len > left {
                 self.within += left;
                 break;
@@ -77,10 +62,7 @@ impl Cursor {
             left -= len;
             self.index += 1;
             self.within = 0;
-            assert!(
-                left == 0 || self.index < buffers.len(),
-                "more bytes written than given"
-            );
+            assert!(left == 0 || self.index < buffers.len(), "more bytes written than given");
         }
         self.position += whole as u64;
         Ok(())
@@ -92,11 +74,7 @@ pub(super) fn check_alignment(op: &WriteOp) -> io::Result<()> {
     if !op.file.is_direct() || op.is_aligned() {
         return Ok(());
     }
-    let context = format!(
-        "unaligned direct write of {} bytes at {}",
-        op.len(),
-        op.position
-    );
+    let context = format!("unaligned direct write of {} bytes at {}", op.len(), op.position);
     Err(io::Error::new(io::ErrorKind::InvalidInput, context))
 }
 
@@ -111,10 +89,7 @@ mod tests {
     }
 
     fn rest(cursor: &Cursor, buffers: &[Bytes]) -> Vec<(u8, usize)> {
-        cursor
-            .rest(buffers)
-            .map(|bytes| (bytes[0], bytes.len()))
-            .collect()
+        cursor.rest(buffers).map(|bytes| (bytes[0], bytes.len())).collect()
     }
 
     #[test]
@@ -136,19 +111,14 @@ mod tests {
         let mut cursor = Cursor::new(0, true);
         cursor.advance(&buffers, BLOCK_BYTES + 512).unwrap();
         assert_eq!(cursor.position(), BLOCK_BYTES as u64);
-        assert_eq!(
-            rest(&cursor, &buffers),
-            [(0, BLOCK_BYTES), (1, BLOCK_BYTES)]
-        );
+        assert_eq!(rest(&cursor, &buffers), [(0, BLOCK_BYTES), (1, BLOCK_BYTES)]);
     }
 
     #[test]
     fn a_write_that_moves_nothing_is_an_error_rather_than_a_loop() {
         let buffers = buffers(&[BLOCK_BYTES]);
         for (direct, written) in [(false, 0), (true, 0), (true, 512)] {
-            let error = Cursor::new(0, direct)
-                .advance(&buffers, written)
-                .unwrap_err();
+            let error = Cursor::new(0, direct).advance(&buffers, written).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::WriteZero);
         }
     }

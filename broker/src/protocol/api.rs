@@ -37,27 +37,15 @@ impl ApiInfo {
 
     pub(super) const fn decodable(&self, version: i16) -> Result<Version, DecodeError> {
         if self.serves(version) {
-            return Ok(Version {
-                number: version,
-                flexible: self.is_flexible(version),
-            });
+            return Ok(Version { number: version, flexible: self.is_flexible(version) });
         }
-        Err(DecodeError::UnsupportedVersion {
-            api_key: self.key,
-            version,
-        })
+        Err(DecodeError::UnsupportedVersion { api_key: self.key, version })
     }
 
     pub(super) const fn encodable(&self, version: i16) -> Result<Version, EncodeError> {
         if self.serves(version) {
-            return Ok(Version {
-                number: version,
-                flexible: self.is_flexible(version),
-            });
+            return Ok(Version { number: version, flexible: self.is_flexible(version) });
         }
-        Err(EncodeError::UnsupportedVersion {
-            api_key: self.key,
-            version,
-        })
+        Err(EncodeError::UnsupportedVersion { api_key: self.key, version })
     }
 }

@@ -21,10 +21,7 @@ pub struct RequestHeader {
 }
 
 /// The client id has a two-byte length even where everything else is compact (B-1).
-const INFLEXIBLE: Version = Version {
-    number: 0,
-    flexible: false,
-};
+const INFLEXIBLE: Version = Version { number: 0, flexible: false };
 
 impl RequestHeader {
     /// Reads the header. Nothing is said about whether api and version are served, so that an

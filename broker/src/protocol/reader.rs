@@ -40,15 +40,8 @@ impl Reader {
     #[must_use]
     pub const fn new(frame: Bytes) -> Self {
         let end = frame.len();
-        let budget = end
-            .saturating_mul(DECODE_MEMORY_FACTOR)
-            .saturating_add(DECODE_MEMORY_BASE);
-        Self {
-            frame,
-            at: 0,
-            end,
-            budget,
-        }
+        let budget = end.saturating_mul(DECODE_MEMORY_FACTOR).saturating_add(DECODE_MEMORY_BASE);
+        Self { frame, at: 0, end, budget }
     }
 
     /// Bytes not yet read.
@@ -77,10 +70,7 @@ impl Reader {
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let start = self.advance(N)?;
-        let bytes = self
-            .frame
-            .get(start..self.at)
-            .and_then(|bytes| bytes.try_into().ok());
+        let bytes = self.frame.get(start..self.at).and_then(|bytes| bytes.try_into().ok());
         bytes.ok_or(DecodeError::Truncated { needed: N, left: 0 })
     }
 
@@ -130,9 +120,9 @@ impl Reader {
         match (length, usize::try_from(length)) {
             (_, Ok(length)) => Ok(Some(length)),
             (-1, Err(_)) => Ok(None),
-            (_, Err(_)) => Err(DecodeError::NegativeLength(
-                i32::try_from(length).unwrap_or(i32::MIN),
-            )),
+            (_, Err(_)) => {
+                Err(DecodeError::NegativeLength(i32::try_from(length).unwrap_or(i32::MIN)))
+            }
         }
     }
 
@@ -156,10 +146,7 @@ impl Reader {
     }
 
     pub(super) fn charge(&mut self, bytes: usize) -> Result<(), DecodeError> {
-        self.budget = self
-            .budget
-            .checked_sub(bytes)
-            .ok_or(DecodeError::BudgetExceeded)?;
+        self.budget = self.budget.checked_sub(bytes).ok_or(DecodeError::BudgetExceeded)?;
         Ok(())
     }
 
@@ -193,10 +180,7 @@ impl Reader {
         self.end = after;
         let known = read(tag, self)?;
         if known && self.at != after {
-            return Err(DecodeError::TagSizeMismatch {
-                tag,
-                left: self.remaining(),
-            });
+            return Err(DecodeError::TagSizeMismatch { tag, left: self.remaining() });
         }
         self.at = after;
         self.end = outer_end;

@@ -23,11 +23,7 @@ impl Records {
 
 impl From<Bytes> for Records {
     fn from(bytes: Bytes) -> Self {
-        Self(if bytes.is_empty() {
-            Vec::new()
-        } else {
-            vec![bytes]
-        })
+        Self(if bytes.is_empty() { Vec::new() } else { vec![bytes] })
     }
 }
 

@@ -4,10 +4,7 @@ use std::fmt;
 
 /// An identity as it stands on the wire; all zeros means none.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "sixteen bytes are all an identity will ever be"
-)]
+#[expect(clippy::exhaustive_structs, reason = "sixteen bytes are all an identity will ever be")]
 pub struct Uuid(pub [u8; 16]);
 
 impl Uuid {

@@ -44,11 +44,7 @@ pub(super) fn optional_size_min<T: Nullable>(
     nullable: bool,
     version: Version,
 ) -> usize {
-    if nullable {
-        T::null_size(version)
-    } else {
-        T::size_min(version)
-    }
+    if nullable { T::null_size(version) } else { T::size_min(version) }
 }
 
 /// Writes a field that is null in some versions only: elsewhere null becomes the empty value.

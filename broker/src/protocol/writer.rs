@@ -55,11 +55,7 @@ impl Writer {
     pub fn new() -> Self {
         let mut current = BytesMut::with_capacity(256);
         current.put_bytes(0, SIZE_BYTES);
-        Self {
-            closed: Vec::new(),
-            current,
-            error: None,
-        }
+        Self { closed: Vec::new(), current, error: None }
     }
 
     /// The frame with its size in front, in buffers to be written in order.
@@ -71,14 +67,9 @@ impl Writer {
         let mut segments = self.into_segments()?;
         let total: usize = segments.iter().map(Segment::len).sum();
         let size = total.saturating_sub(SIZE_BYTES);
-        let size_field = i32::try_from(size)
-            .or(Err(EncodeError::TooLong(size)))?
-            .to_be_bytes();
+        let size_field = i32::try_from(size).or(Err(EncodeError::TooLong(size)))?.to_be_bytes();
         if let Some(Segment::Written(first)) = segments.first_mut() {
-            first
-                .iter_mut()
-                .zip(size_field)
-                .for_each(|(byte, value)| *byte = value);
+            first.iter_mut().zip(size_field).for_each(|(byte, value)| *byte = value);
         }
         Ok(segments.into_iter().map(Segment::freeze).collect())
     }
@@ -107,8 +98,7 @@ impl Writer {
 
     fn close_current(&mut self) {
         if !self.current.is_empty() {
-            self.closed
-                .push(Segment::Written(std::mem::take(&mut self.current)));
+            self.closed.push(Segment::Written(std::mem::take(&mut self.current)));
         }
     }
 

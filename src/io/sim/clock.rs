@@ -15,9 +15,7 @@ impl SimClock {
     pub(super) fn new() -> Self {
         /// Some day in 2023: far from zero, so that arithmetic near the epoch shows.
         const START_MS: i64 = 1_700_000_000_000;
-        Self {
-            now: Mutex::new((START_MS, Duration::ZERO)),
-        }
+        Self { now: Mutex::new((START_MS, Duration::ZERO)) }
     }
 
     /// Lets `span` pass on both clocks.
@@ -51,9 +49,7 @@ pub struct SimRandom {
 
 impl SimRandom {
     pub(super) fn new(rng: Rng) -> Self {
-        Self {
-            rng: Mutex::new(rng),
-        }
+        Self { rng: Mutex::new(rng) }
     }
 }
 

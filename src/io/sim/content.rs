@@ -85,9 +85,7 @@ impl Content {
 
     /// Whether these bytes would change, or cutting there would remove, something protected.
     pub(super) fn breaks_protection(&self, position: usize, bytes: &[u8]) -> bool {
-        let end = (position + bytes.len())
-            .min(self.protected)
-            .min(self.visible.len());
+        let end = (position + bytes.len()).min(self.protected).min(self.visible.len());
         match self.visible.get(position..end) {
             Some(old) => old != &bytes[..old.len()],
             None => false,
@@ -102,16 +100,9 @@ impl Content {
             Some(range) => range.start / SECTOR_BYTES..range.end.div_ceil(SECTOR_BYTES),
             None => 0..usize::MAX,
         };
-        let touched: Vec<usize> = self
-            .sectors
-            .range(touched)
-            .map(|(&sector, _)| sector)
-            .collect();
+        let touched: Vec<usize> = self.sectors.range(touched).map(|(&sector, _)| sector).collect();
         for sector in touched {
-            let newest = self
-                .sectors
-                .get(&sector)
-                .and_then(|versions| versions.last());
+            let newest = self.sectors.get(&sector).and_then(|versions| versions.last());
             if let Some(version) = newest.filter(|version| !version.abandoned) {
                 put(&mut self.durable, sector, &version.bytes);
                 self.sectors.remove(&sector);
@@ -137,11 +128,7 @@ impl Content {
     /// The file after a power cut.
     pub(super) fn crashed(&self, chooser: &mut Chooser) -> Self {
         let changes = self.lengths.len();
-        let kept = if changes == 0 {
-            0
-        } else {
-            chooser.prefix(changes)
-        };
+        let kept = if changes == 0 { 0 } else { chooser.prefix(changes) };
         let mut image = self.durable.clone();
         let kept = &self.lengths[..kept];
         for length in kept {
@@ -158,12 +145,7 @@ impl Content {
             }
         }
         let protected = self.protected;
-        Self {
-            visible: image.clone(),
-            durable: image,
-            protected,
-            ..Self::default()
-        }
+        Self { visible: image.clone(), durable: image, protected, ..Self::default() }
     }
 
     /// Damages the medium: readers see it, and so does everyone after a power cut.
@@ -171,12 +153,7 @@ impl Content {
         let flip = |byte: &mut u8| *byte ^= 1u8.rotate_left(bit);
         self.visible.get_mut(position).map(flip);
         self.durable.get_mut(position).map(flip);
-        for version in self
-            .sectors
-            .get_mut(&(position / SECTOR_BYTES))
-            .into_iter()
-            .flatten()
-        {
+        for version in self.sectors.get_mut(&(position / SECTOR_BYTES)).into_iter().flatten() {
             flip(&mut version.bytes[position % SECTOR_BYTES]);
         }
     }
@@ -184,23 +161,13 @@ impl Content {
     /// Replaces everything, durably.
     pub(super) fn replace(&mut self, bytes: Vec<u8>) {
         let protected = self.protected;
-        *self = Self {
-            visible: bytes.clone(),
-            durable: bytes,
-            protected,
-            ..Self::default()
-        };
+        *self = Self { visible: bytes.clone(), durable: bytes, protected, ..Self::default() };
     }
 
     fn change_len(&mut self, len: usize) {
         let cut = len < self.visible.len();
         self.visible.resize(len, 0);
-        self.lengths.push(Length {
-            at: self.clock,
-            len,
-            cut,
-            abandoned: false,
-        });
+        self.lengths.push(Length { at: self.clock, len, cut, abandoned: false });
     }
 
     fn remember(&mut self, sector: usize) {
@@ -208,11 +175,7 @@ impl Content {
         let start = sector * SECTOR_BYTES;
         let end = (start + SECTOR_BYTES).min(self.visible.len());
         bytes[..end - start].copy_from_slice(&self.visible[start..end]);
-        let version = Version {
-            at: self.clock,
-            bytes,
-            abandoned: false,
-        };
+        let version = Version { at: self.clock, bytes, abandoned: false };
         self.sectors.entry(sector).or_default().push(version);
     }
 
@@ -236,9 +199,7 @@ impl Content {
 /// When `sector`, or a part of it, was last cut off: older contents cannot come back.
 fn cut_at(lengths: &[Length], sector: usize) -> u64 {
     let end = (sector + 1) * SECTOR_BYTES;
-    let cuts = lengths
-        .iter()
-        .filter(|length| length.cut && length.len < end);
+    let cuts = lengths.iter().filter(|length| length.cut && length.len < end);
     cuts.map(|length| length.at).max().unwrap_or(0)
 }
 

@@ -27,15 +27,8 @@ pub enum Crash {
 #[derive(Debug)]
 pub(super) enum Chooser {
     All(bool),
-    Random {
-        rng: Rng,
-        keep_percent: u64,
-        garbage: bool,
-    },
-    Exact {
-        mask: Vec<u64>,
-        next: usize,
-    },
+    Random { rng: Rng, keep_percent: u64, garbage: bool },
+    Exact { mask: Vec<u64>, next: usize },
 }
 
 impl Chooser {
@@ -46,16 +39,9 @@ impl Chooser {
             Crash::Random { seed, garbage } => {
                 let mut rng = Rng::new(*seed);
                 let keep_percent = [0, 5, 50, 50, 50, 95, 100][rng.below(7)];
-                Self::Random {
-                    rng,
-                    keep_percent,
-                    garbage: *garbage,
-                }
+                Self::Random { rng, keep_percent, garbage: *garbage }
             }
-            Crash::Exact(mask) => Self::Exact {
-                mask: mask.clone(),
-                next: 0,
-            },
+            Crash::Exact(mask) => Self::Exact { mask: mask.clone(), next: 0 },
         }
     }
 
@@ -63,14 +49,11 @@ impl Chooser {
     pub(super) fn keep(&mut self) -> bool {
         match self {
             Self::All(keep) => *keep,
-            Self::Random {
-                rng, keep_percent, ..
-            } => rng.percent(*keep_percent),
+            Self::Random { rng, keep_percent, .. } => rng.percent(*keep_percent),
             Self::Exact { mask, next } => {
                 let unit = *next;
                 *next += 1;
-                mask.get(unit / 64)
-                    .is_some_and(|word| word >> (unit % 64) & 1 == 1)
+                mask.get(unit / 64).is_some_and(|word| word >> (unit % 64) & 1 == 1)
             }
         }
     }
@@ -85,19 +68,13 @@ impl Chooser {
         let Self::Random { rng, .. } = self else {
             return len;
         };
-        if rng.percent(25) {
-            rng.below(len) + 1
-        } else {
-            len
-        }
+        if rng.percent(25) { rng.below(len) + 1 } else { len }
     }
 
     /// Whether the sector just asked about holds noise instead.
     pub(super) fn garbage(&mut self) -> bool {
         match self {
-            Self::Random {
-                rng, garbage: true, ..
-            } => rng.percent(5),
+            Self::Random { rng, garbage: true, .. } => rng.percent(5),
             _ => false,
         }
     }

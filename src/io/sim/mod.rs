@@ -72,12 +72,7 @@ impl Fault {
     /// A fault that hits one call, after `after` good ones, on any path.
     #[must_use]
     pub fn new(kind: FaultKind, after: u64) -> Self {
-        Self {
-            kind,
-            after,
-            sticky: false,
-            path: String::new(),
-        }
+        Self { kind, after, sticky: false, path: String::new() }
     }
 
     /// The same, and every call after it.
@@ -110,10 +105,7 @@ pub struct Violation {
 impl SimDisk {
     /// An empty disk. Everything random about it follows from `seed`.
     #[must_use]
-    #[expect(
-        clippy::new_ret_no_self,
-        reason = "a disk is shared by the test and the engine"
-    )]
+    #[expect(clippy::new_ret_no_self, reason = "a disk is shared by the test and the engine")]
     pub fn new(seed: u64) -> Arc<Self> {
         let mut rng = Rng::new(seed);
         let random = Arc::new(SimRandom::new(Rng::new(rng.next())));
@@ -121,11 +113,7 @@ impl SimDisk {
     }
 
     fn with(state: State, clock: Arc<SimClock>, random: Arc<SimRandom>) -> Arc<Self> {
-        Arc::new(Self {
-            state: Arc::new(Mutex::new(state)),
-            clock,
-            random,
-        })
+        Arc::new(Self { state: Arc::new(Mutex::new(state)), clock, random })
     }
 
     /// The outside world of an engine on this disk.
@@ -133,11 +121,7 @@ impl SimDisk {
     pub fn io(&self) -> Io {
         let clock = Arc::clone(&self.clock);
         let random = Arc::clone(&self.random);
-        Io {
-            storage: Arc::new(self.clone()),
-            clock,
-            random,
-        }
+        Io { storage: Arc::new(self.clone()), clock, random }
     }
 
     /// The clock; it moves only when told to, and goes on across power cuts.
@@ -266,11 +250,7 @@ impl SimDisk {
     /// `NotFound`.
     pub fn visible(&self, path: &Path) -> io::Result<Vec<u8>> {
         let state = self.state.lock();
-        Ok(state
-            .names
-            .file(state.names.find(path)?)?
-            .visible()
-            .to_vec())
+        Ok(state.names.file(state.names.find(path)?)?.visible().to_vec())
     }
 
     /// The bytes of a file that certainly survive (its name may not).
@@ -279,11 +259,7 @@ impl SimDisk {
     /// `NotFound`.
     pub fn durable(&self, path: &Path) -> io::Result<Vec<u8>> {
         let state = self.state.lock();
-        Ok(state
-            .names
-            .file(state.names.find(path)?)?
-            .durable()
-            .to_vec())
+        Ok(state.names.file(state.names.find(path)?)?.durable().to_vec())
     }
 
     /// A digest of every call and its outcome so far, also before power cuts.

@@ -19,19 +19,13 @@ const ROOT: NodeId = 0;
 
 #[derive(Clone, Debug)]
 enum Node {
-    Dir {
-        visible: BTreeMap<String, NodeId>,
-        durable: BTreeMap<String, NodeId>,
-    },
+    Dir { visible: BTreeMap<String, NodeId>, durable: BTreeMap<String, NodeId> },
     File(Content),
 }
 
 impl Node {
     fn dir() -> Self {
-        Self::Dir {
-            visible: BTreeMap::new(),
-            durable: BTreeMap::new(),
-        }
+        Self::Dir { visible: BTreeMap::new(), durable: BTreeMap::new() }
     }
 }
 
@@ -69,11 +63,7 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new() -> Self {
-        Self {
-            nodes: BTreeMap::from([(ROOT, Node::dir())]),
-            changes: Vec::new(),
-            next: ROOT + 1,
-        }
+        Self { nodes: BTreeMap::from([(ROOT, Node::dir())]), changes: Vec::new(), next: ROOT + 1 }
     }
 
     pub(super) fn create_dir(&mut self, path: &Path) -> io::Result<()> {
@@ -93,18 +83,12 @@ impl Names {
 
     pub(super) fn list(&self, path: &Path) -> io::Result<Vec<(String, bool)>> {
         let entries = self.entries(self.find(path)?)?;
-        Ok(entries
-            .iter()
-            .map(|(name, node)| (name.clone(), self.is_dir(*node)))
-            .collect())
+        Ok(entries.iter().map(|(name, node)| (name.clone(), self.is_dir(*node))).collect())
     }
 
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let node = self.find(from)?;
-        let kind = Kind::Moved {
-            from: self.place(from)?,
-            to: self.place(to)?,
-        };
+        let kind = Kind::Moved { from: self.place(from)?, to: self.place(to)? };
         if let Ok(old) = self.find(to)
             && (self.is_dir(old) || self.is_dir(node))
         {
@@ -164,10 +148,7 @@ impl Names {
     pub(super) fn find(&self, path: &Path) -> io::Result<NodeId> {
         let mut node = ROOT;
         for name in components(path)? {
-            node = *self
-                .entries(node)?
-                .get(&name)
-                .ok_or(io::ErrorKind::NotFound)?;
+            node = *self.entries(node)?.get(&name).ok_or(io::ErrorKind::NotFound)?;
         }
         Ok(node)
     }
@@ -178,10 +159,7 @@ impl Names {
         let name = names.pop().ok_or(io::ErrorKind::InvalidInput)?;
         let mut dir = ROOT;
         for name in names {
-            dir = *self
-                .entries(dir)?
-                .get(&name)
-                .ok_or(io::ErrorKind::NotFound)?;
+            dir = *self.entries(dir)?.get(&name).ok_or(io::ErrorKind::NotFound)?;
         }
         self.entries(dir)?;
         Ok((dir, name))
@@ -210,10 +188,7 @@ impl Names {
     /// Bytes of every file that has a name.
     pub(super) fn used_bytes(&self) -> u64 {
         let named = self.reachable(false);
-        let len = |node: &NodeId| {
-            self.file(*node)
-                .map_or(0, |file| file.visible().len() as u64)
-        };
+        let len = |node: &NodeId| self.file(*node).map_or(0, |file| file.visible().len() as u64);
         named.iter().map(len).sum()
     }
 
@@ -258,11 +233,7 @@ impl Names {
     }
 
     fn change(&mut self, kind: Kind, node: NodeId) {
-        let change = Change {
-            kind,
-            node,
-            abandoned: false,
-        };
+        let change = Change { kind, node, abandoned: false };
         self.apply(&change, false);
         self.changes.push(change);
     }

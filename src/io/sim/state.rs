@@ -57,11 +57,7 @@ impl State {
     }
 
     pub(super) fn check_power(&self) -> io::Result<()> {
-        if self.powered {
-            Ok(())
-        } else {
-            Err(power_is_off())
-        }
+        if self.powered { Ok(()) } else { Err(power_is_off()) }
     }
 
     /// Runs one operation that changes the disk. If it is the one the power cut hits, chance says
@@ -74,14 +70,8 @@ impl State {
     ) -> io::Result<T> {
         self.check_power()?;
         self.operations += 1;
-        let dies = self
-            .dies_at
-            .is_some_and(|operation| self.operations >= operation);
-        let outcome = if dies && self.rng.percent(50) {
-            Err(power_is_off())
-        } else {
-            effect(self)
-        };
+        let dies = self.dies_at.is_some_and(|operation| self.operations >= operation);
+        let outcome = if dies && self.rng.percent(50) { Err(power_is_off()) } else { effect(self) };
         if dies {
             self.powered = false;
         }
@@ -99,27 +89,17 @@ impl State {
         bytes: &[u8],
         durable: bool,
     ) -> io::Result<()> {
-        let content = [
-            position,
-            u64::from(crc32c::crc32c(bytes)),
-            u64::from(durable),
-        ];
+        let content = [position, u64::from(crc32c::crc32c(bytes)), u64::from(durable)];
         self.record("bytes", path, &content);
         self.operate("write", path, |state| {
             let position = to_usize(position)?;
-            let end = position
-                .checked_add(bytes.len())
-                .ok_or(io::ErrorKind::InvalidInput)?;
+            let end = position.checked_add(bytes.len()).ok_or(io::ErrorKind::InvalidInput)?;
             state.check_protection(node, path, position, bytes)?;
             let room = state.room(node, position, bytes.len())?;
             let failed = state.fault(FaultKind::Write, path);
             let whole = failed.is_ok() && room == bytes.len();
             // What a refused write leaves behind is up to chance.
-            let taken = if whole {
-                bytes.len()
-            } else {
-                state.rng.below(room + 1)
-            };
+            let taken = if whole { bytes.len() } else { state.rng.below(room + 1) };
             state.names.file_mut(node)?.write(position, &bytes[..taken]);
             failed?;
             if !whole {
@@ -179,19 +159,13 @@ impl State {
             hit = true;
             fault.sticky
         });
-        if hit {
-            Err(io::Error::from_raw_os_error(EIO))
-        } else {
-            Ok(())
-        }
+        if hit { Err(io::Error::from_raw_os_error(EIO)) } else { Ok(()) }
     }
 
     pub(super) fn free_space(&self) -> u64 {
         /// What an unlimited disk reports.
         const PLENTY: u64 = 1 << 40;
-        self.capacity
-            .unwrap_or(PLENTY)
-            .saturating_sub(self.names.used_bytes())
+        self.capacity.unwrap_or(PLENTY).saturating_sub(self.names.used_bytes())
     }
 
     /// Folds a call into the trace.
@@ -204,8 +178,7 @@ impl State {
     }
 
     fn dying(&self) -> bool {
-        self.dies_at
-            .is_some_and(|operation| self.operations >= operation)
+        self.dies_at.is_some_and(|operation| self.operations >= operation)
     }
 
     /// How many of `len` bytes at `position` the disk has space for.
@@ -234,11 +207,7 @@ impl State {
 
     fn violate(&mut self, path: &Path, position: usize) {
         let operation = self.operations;
-        self.violations.push(Violation {
-            path: path.to_owned(),
-            position,
-            operation,
-        });
+        self.violations.push(Violation { path: path.to_owned(), position, operation });
     }
 }
 
@@ -249,8 +218,6 @@ pub(super) fn power_is_off() -> io::Error {
 pub(super) fn to_usize(position: u64) -> io::Result<usize> {
     /// Far above any test, far below what would exhaust memory.
     const FILE_BYTES_MAX: usize = 1 << 32;
-    let position = usize::try_from(position)
-        .ok()
-        .filter(|position| *position <= FILE_BYTES_MAX);
+    let position = usize::try_from(position).ok().filter(|position| *position <= FILE_BYTES_MAX);
     position.ok_or_else(|| io::ErrorKind::FileTooLarge.into())
 }

@@ -18,9 +18,7 @@ impl Storage for SimDisk {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.state
-            .lock()
-            .operate("create_dir", path, |state| state.names.create_dir(path))
+        self.state.lock().operate("create_dir", path, |state| state.names.create_dir(path))
     }
 
     fn list_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
@@ -28,10 +26,7 @@ impl Storage for SimDisk {
         state.check_power()?;
         state.fault(FaultKind::Read, path)?;
         let entries = state.names.list(path)?;
-        Ok(entries
-            .into_iter()
-            .map(|(name, is_dir)| DirEntry::new(name, is_dir))
-            .collect())
+        Ok(entries.into_iter().map(|(name, is_dir)| DirEntry::new(name, is_dir)).collect())
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
@@ -79,15 +74,11 @@ impl Storage for SimDisk {
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.state
-            .lock()
-            .operate("remove_file", path, |state| state.names.remove_file(path))
+        self.state.lock().operate("remove_file", path, |state| state.names.remove_file(path))
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.state
-            .lock()
-            .operate("remove_dir", path, |state| state.names.remove_dir(path))
+        self.state.lock().operate("remove_dir", path, |state| state.names.remove_dir(path))
     }
 
     fn lock_dir(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
@@ -100,10 +91,7 @@ impl Storage for SimDisk {
         if !state.locked.insert(dir) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        Ok(Box::new(SimDirLock {
-            state: Arc::clone(&self.state),
-            dir,
-        }))
+        Ok(Box::new(SimDirLock { state: Arc::clone(&self.state), dir }))
     }
 
     fn free_space(&self, _: &Path) -> io::Result<u64> {
@@ -132,13 +120,7 @@ fn write_one(state: &mut State, op: &WriteOp) -> io::Result<()> {
     };
     check_alignment(op)?;
     file.check_writable()?;
-    state.write(
-        file.node,
-        &file.path,
-        op.position,
-        &op.buffers.concat(),
-        op.durable,
-    )
+    state.write(file.node, &file.path, op.position, &op.buffers.concat(), op.durable)
 }
 
 #[derive(Debug)]
@@ -155,11 +137,7 @@ impl SimFile {
     fn check_writable(&self) -> io::Result<()> {
         /// What a real file says that was opened for reading.
         const EBADF: i32 = 9;
-        if self.writable {
-            Ok(())
-        } else {
-            Err(io::Error::from_raw_os_error(EBADF))
-        }
+        if self.writable { Ok(()) } else { Err(io::Error::from_raw_os_error(EBADF)) }
     }
 }
 
@@ -184,12 +162,7 @@ impl File for SimFile {
         state.check_power()?;
         state.fault(FaultKind::Read, &self.path)?;
         let position = to_usize(position)?;
-        let bytes = state
-            .names
-            .file(self.node)?
-            .visible()
-            .get(position..)
-            .unwrap_or_default();
+        let bytes = state.names.file(self.node)?.visible().get(position..).unwrap_or_default();
         let len = bytes.len().min(buf.len());
         buf[..len].copy_from_slice(&bytes[..len]);
         Ok(len)
@@ -197,16 +170,12 @@ impl File for SimFile {
 
     fn write_at(&self, buf: &[u8], position: u64) -> io::Result<()> {
         self.check_writable()?;
-        self.state
-            .lock()
-            .write(self.node, &self.path, position, buf, false)
+        self.state.lock().write(self.node, &self.path, position, buf, false)
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.operate("sync", &self.path, |state| {
-            state.flush(self.node, &self.path, None)
-        })
+        state.operate("sync", &self.path, |state| state.flush(self.node, &self.path, None))
     }
 
     fn map(&self, len: usize) -> io::Result<Option<Bytes>> {

@@ -39,10 +39,7 @@ fn synced_bytes_survive_every_power_cut() {
     file.write_at(&[7; 3000], 0).unwrap();
     file.sync().unwrap();
     for seed in 0..200 {
-        let crash = Crash::Random {
-            seed,
-            garbage: true,
-        };
+        let crash = Crash::Random { seed, garbage: true };
         assert_eq!(reopened(&disk, &crash), [7; 3000]);
     }
 }
@@ -57,11 +54,7 @@ fn a_write_tears_at_sectors_and_nowhere_else() {
     for mask in 0..16u64 {
         let after = reopened(&disk, &Crash::Exact(vec![mask]));
         for (nth, sector) in after.chunks(SECTOR).enumerate() {
-            let want = if mask >> nth & 1 == 1 {
-                [2; SECTOR]
-            } else {
-                [1; SECTOR]
-            };
+            let want = if mask >> nth & 1 == 1 { [2; SECTOR] } else { [1; SECTOR] };
             assert_eq!(sector, want, "sector {nth} of mask {mask:b}");
         }
     }
@@ -100,13 +93,7 @@ fn bytes_cut_off_and_grown_over_never_come_back() {
     file.set_len(100).unwrap();
     file.set_len(4 * SECTOR as u64).unwrap();
     for seed in 0..500 {
-        let after = reopened(
-            &disk,
-            &Crash::Random {
-                seed,
-                garbage: false,
-            },
-        );
+        let after = reopened(&disk, &Crash::Random { seed, garbage: false });
         if after.len() == 4 * SECTOR && after[SECTOR..].contains(&0) {
             assert!(after[SECTOR..].iter().all(|&byte| byte == 0), "seed {seed}");
         }
@@ -124,10 +111,7 @@ fn a_flush_after_a_cut_keeps_what_was_written_before_it() {
     file.write_at(&[7; 10], 0).unwrap();
     file.sync().unwrap();
     let after = reopened(&disk, &Crash::LoseAll);
-    assert_eq!(
-        (&after[..10], &after[10..100]),
-        (&[7; 10][..], &[6; 90][..])
-    );
+    assert_eq!((&after[..10], &after[10..100]), (&[7; 10][..], &[6; 90][..]));
     assert!(after.len() == 4 * SECTOR && after[100..].iter().all(|&byte| byte == 0));
 }
 
@@ -138,10 +122,7 @@ fn a_name_can_vanish_until_its_directory_is_synced() {
     new.write_at(b"x", 0).unwrap();
     new.sync().unwrap();
     assert!(disk.crash(&Crash::LoseAll).visible(&path("new")).is_err());
-    assert_eq!(
-        disk.crash(&Crash::KeepAll).visible(&path("new")).unwrap(),
-        b"x"
-    );
+    assert_eq!(disk.crash(&Crash::KeepAll).visible(&path("new")).unwrap(), b"x");
     let (disk, _) = disk_with_file(1);
     disk.open(&path("new"), OpenMode::CreateNew, false).unwrap();
     disk.sync_dir(Path::new("/data")).unwrap();
@@ -153,9 +134,7 @@ fn a_rename_survives_as_old_or_new_and_never_as_both_or_neither() {
     let (disk, file) = disk_with_file(1);
     file.write_at(b"old", 0).unwrap();
     file.sync().unwrap();
-    let new = disk
-        .open(&path("f.tmp"), OpenMode::CreateNew, false)
-        .unwrap();
+    let new = disk.open(&path("f.tmp"), OpenMode::CreateNew, false).unwrap();
     new.write_at(b"new", 0).unwrap();
     new.sync().unwrap();
     disk.sync_dir(Path::new("/data")).unwrap();
@@ -271,13 +250,7 @@ fn a_durable_write_cut_by_the_power_can_tear() {
         disk.crash_after(disk.operations() + 1);
         let op = WriteOp::new(file, 0, vec![Bytes::from(vec![2; 2 * SECTOR])], true);
         disk.write_all(vec![op]).pop().unwrap().unwrap_err();
-        let after = reopened(
-            &disk,
-            &Crash::Random {
-                seed,
-                garbage: false,
-            },
-        );
+        let after = reopened(&disk, &Crash::Random { seed, garbage: false });
         torn |= after[0] != after[SECTOR];
     }
     assert!(torn);
@@ -307,11 +280,7 @@ fn changed_protected_bytes_are_recorded() {
     assert_eq!(disk.violations(), []);
     file.write_at(b"Z", 3).unwrap();
     file.set_len(2).unwrap();
-    let positions: Vec<_> = disk
-        .violations()
-        .iter()
-        .map(|found| found.position)
-        .collect();
+    let positions: Vec<_> = disk.violations().iter().map(|found| found.position).collect();
     assert_eq!(positions, [3, 2]);
     assert_eq!(disk.crash(&Crash::KeepAll).violations().len(), 2);
 }
@@ -341,12 +310,7 @@ fn a_direct_file_refuses_unaligned_writes_and_the_disk_can_refuse_direct_files()
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
     disk.set_direct(false);
-    assert!(
-        !disk
-            .open(&path("f"), OpenMode::Write, true)
-            .unwrap()
-            .is_direct()
-    );
+    assert!(!disk.open(&path("f"), OpenMode::Write, true).unwrap().is_direct());
 }
 
 /// A little of everything, with faults and a power cut; returns the trace and the outcome.
@@ -364,10 +328,7 @@ fn history(seed: u64) -> (u64, Vec<u8>) {
         };
         let _outcomes = disk.write_all(vec![op(position), op(position + 700)]);
     }
-    let after = disk.crash(&Crash::Random {
-        seed,
-        garbage: true,
-    });
+    let after = disk.crash(&Crash::Random { seed, garbage: true });
     let bytes = after.visible(&path("f")).unwrap();
     (after.trace_hash(), bytes)
 }
@@ -399,13 +360,7 @@ fn the_clock_moves_only_when_told() {
     let io = disk.io();
     let start = io.clock.now_ms();
     disk.clock().advance(std::time::Duration::from_millis(1500));
-    assert_eq!(
-        (io.clock.now_ms() - start, io.clock.monotonic().as_millis()),
-        (1500, 1500)
-    );
+    assert_eq!((io.clock.now_ms() - start, io.clock.monotonic().as_millis()), (1500, 1500));
     disk.clock().set_wall_ms(5);
-    assert_eq!(
-        (disk.clock().now_ms(), io.clock.monotonic().as_millis()),
-        (5, 1500)
-    );
+    assert_eq!((disk.clock().now_ms(), io.clock.monotonic().as_millis()), (5, 1500));
 }
