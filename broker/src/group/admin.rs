@@ -63,7 +63,7 @@ impl Coordinator {
         if group_id.is_empty() {
             return undescribed(group_id, Some(GroupError::InvalidGroupId));
         }
-        let found = self.shared.with(group_id, |_slot, cell, _now, _effects| {
+        let found = self.shared.glance(group_id, |cell, _now| {
             let alive = cell.group.state() != State::Dead;
             alive.then(|| described(group_id, &cell.group))
         });
@@ -86,6 +86,8 @@ impl Coordinator {
     }
 
     async fn delete_one(&self, group_id: &str) -> Result<(), GroupError> {
+        // Deleting what never was must not create the partition it would have been in.
+        self.shared.find(group_id).ok_or(GroupError::GroupIdNotFound)?;
         self.shared.prepare(group_id).await?;
         let begun = self.shared.with(group_id, |slot, cell, now, _effects| {
             if cell.group.state() == State::Dead {

@@ -306,6 +306,18 @@ impl Shared {
         }
     }
 
+    /// Runs `look` on a group that it leaves as it is, but for later session ends: nothing is
+    /// carried out, and timers that come too early stay.
+    pub(super) fn glance<R>(
+        &self,
+        group_id: &str,
+        look: impl FnOnce(&mut Cell, Now) -> R,
+    ) -> Option<R> {
+        let slot = self.find(group_id)?;
+        let mut cell = slot.cell.lock();
+        (!cell.removed).then(|| look(&mut cell, self.now()))
+    }
+
     /// Runs `event` on a group already at hand, removed or not.
     pub(super) fn on(
         self: &Arc<Self>,

@@ -48,7 +48,7 @@ impl Coordinator {
         stable: bool,
         version: i16,
     ) -> OffsetFetchResponseGroup {
-        let found = self.shared.with(&asked.group_id, |_slot, cell, _now, _effects| {
+        let found = self.shared.glance(&asked.group_id, |cell, _now| {
             self.fetch_topics(&cell.offsets, asked, stable, version)
         });
         let topics =

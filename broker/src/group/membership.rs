@@ -135,7 +135,7 @@ impl Coordinator {
         let outcome = check_group_id(&request.group_id).and_then(|()| {
             let member_id = &request.member_id;
             let instance_id = request.group_instance_id.as_deref();
-            let heard = self.shared.with(&request.group_id, |_slot, cell, now, _effects| {
+            let heard = self.shared.glance(&request.group_id, |cell, now| {
                 cell.group.heartbeat(now, member_id, instance_id, request.generation_id)
             });
             heard.unwrap_or(Err(GroupError::UnknownMember))
