@@ -339,6 +339,35 @@ async fn a_deleted_topic_is_gone_and_its_name_is_free() {
     assert!(client.read("t", 0, 0).await.records.is_empty());
 }
 
+// B-29.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zstd_topic_is_not_shown_to_clients_that_cannot_read_it() {
+    let node = Node::start(&[]).await;
+    let mut client = node.client().await;
+    assert_eq!(client.create("t", 1, &[("compression.type", "zstd")]).await, 0);
+    for (version, expected) in [(9, 76), (10, 0)] {
+        let response = client.fetch(fetch(&[("t", 0, 0)]), version).await;
+        assert_eq!(response.responses[0].partitions[0].error_code, expected, "{version}");
+    }
+}
+
+// B-5: a produce behind a waiting fetch neither overtakes it nor wakes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_behind_a_waiting_fetch_wait_their_turn() {
+    let node = Node::start(&[]).await;
+    let mut client = node.client().await;
+    assert_eq!(client.create("t", 1, &[]).await, 0);
+    let patient = FetchRequest { max_wait_ms: 300, min_bytes: 1, ..fetch(&[("t", 0, 0)]) };
+    let first = client.send(patient, 12).await;
+    let second = client.send(produce("t", 0, batch(&["x"]), -1), 9).await;
+    let (answered, response) = client.receive(FETCH, 12).await;
+    let Response::Fetch(response) = response else { panic!("another answer") };
+    assert_eq!(answered, first);
+    assert!(response.responses[0].partitions[0].records.is_empty());
+    let (answered, response) = client.receive(PRODUCE, 9).await;
+    assert_eq!((answered, produced(response).base_offset), (second, 0));
+}
+
 //
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_records_stay_deleted() {
