@@ -72,10 +72,9 @@ impl From<&ErrorKind> for Code {
             ErrorKind::NotFound => Self::UnknownTopicOrPartition,
             // Nothing was appended and a retry may succeed: the one code that says both.
             ErrorKind::Busy | ErrorKind::TooManyProducers => Self::NotEnoughReplicas,
-            ErrorKind::DiskFull
-            | ErrorKind::Io
-            | ErrorKind::Poisoned
-            | ErrorKind::Closed => Self::KafkaStorageError,
+            ErrorKind::DiskFull | ErrorKind::Io | ErrorKind::Poisoned | ErrorKind::Closed => {
+                Self::KafkaStorageError
+            }
             _ => Self::UnknownServerError,
         }
     }
