@@ -292,6 +292,7 @@ async fn topic_configs(
 }
 
 /// A log beside the registry, as a crash between two steps leaves it.
+#[expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 fn stray(engine: &Engine, topic: &str, id: [u8; 16], value: Option<&str>) {
     let name = LogName::new(topic, 0).unwrap();
     let log = engine.create_log(&name, id, LogConfig::default()).unwrap();

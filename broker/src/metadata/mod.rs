@@ -5,6 +5,7 @@
 //! depends on it. At start the log is replayed; when most of it is history it is written anew and
 //! trimmed. The log's own 16-byte id is the cluster's id.
 
+pub(crate) mod history;
 pub(crate) mod record;
 
 use crate::clock;
