@@ -11,6 +11,7 @@
 use crate::blocking::blocking;
 use crate::clock;
 use crate::config::{Overrides, Settings, check_overrides, log_config};
+use crate::metadata::history::{History, KnownTopic};
 use crate::metadata::record::{MetadataRecord, TopicId};
 use crate::metadata::{METADATA_TOPIC, MetadataLog};
 use oncelog::{Engine, Error, ErrorKind, Log, LogConfig, LogName, Result};
@@ -435,115 +436,9 @@ fn invalid_name(name: &str) -> String {
     }
 }
 
-/// What the metadata log says.
-#[derive(Debug, Default)]
-struct History {
-    topics: BTreeMap<TopicId, KnownTopic>,
-    removed: HashSet<TopicId>,
-    next_producer_id: i64,
-}
-
-#[derive(Debug, Default)]
-struct KnownTopic {
-    name: String,
-    partitions: i32,
-    overrides: Overrides,
-}
-
-impl KnownTopic {
-    fn records(&self, id: TopicId, node_id: i32) -> Vec<MetadataRecord> {
-        let mut records = vec![MetadataRecord::Topic { name: self.name.clone(), id }];
-        records.extend((0..self.partitions).map(|partition| MetadataRecord::Partition {
-            topic: id,
-            partition,
-            node_id,
-        }));
-        records.extend(self.overrides.iter().map(|(key, value)| MetadataRecord::Config {
-            topic: self.name.clone(),
-            key: key.clone(),
-            value: Some(value.clone()),
-        }));
-        records
-    }
-}
-
-impl History {
-    fn replay(records: Vec<MetadataRecord>) -> Self {
-        let mut history = Self::default();
-        // Configuration names its topic, everything else has its id.
-        let mut ids: HashMap<String, TopicId> = HashMap::new();
-        for record in records {
-            match record {
-                MetadataRecord::Topic { name, id } => {
-                    ids.insert(name.clone(), id);
-                    history.topics.insert(id, KnownTopic { name, ..KnownTopic::default() });
-                }
-                MetadataRecord::Partition { topic, partition, .. } => {
-                    if let Some(known) = history.topics.get_mut(&topic) {
-                        known.partitions = known.partitions.max(partition.saturating_add(1));
-                    }
-                }
-                MetadataRecord::Config { topic, key, value } => {
-                    let known = ids.get(&topic).and_then(|id| history.topics.get_mut(id));
-                    if let Some(known) = known {
-                        match value {
-                            Some(value) => known.overrides.insert(key, value),
-                            None => known.overrides.remove(&key),
-                        };
-                    }
-                }
-                MetadataRecord::RemoveTopic { id } => {
-                    history.topics.remove(&id);
-                    history.removed.insert(id);
-                }
-                MetadataRecord::ProducerIds { next, .. } => {
-                    history.next_producer_id = history.next_producer_id.max(next);
-                }
-            }
-        }
-        history
-    }
-
-    /// The records that say the same without what is history.
-    fn live(&self, node_id: i32) -> Vec<MetadataRecord> {
-        let next = self.next_producer_id;
-        let mut records = vec![MetadataRecord::ProducerIds { node_id, next }];
-        for (id, known) in &self.topics {
-            records.extend(known.records(*id, node_id));
-        }
-        records
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn known(name: &str) -> Vec<MetadataRecord> {
-        let overrides = Overrides::from([("retention.ms".to_owned(), "5".to_owned())]);
-        KnownTopic { name: name.into(), partitions: 2, overrides }.records([1; 16], 0)
-    }
-
-    #[test]
-    fn replaying_what_is_live_gives_the_same_history() {
-        let mut records = known("a");
-        records.push(MetadataRecord::ProducerIds { node_id: 0, next: 3000 });
-        let history = History::replay(records.clone());
-        assert_eq!(history.topics[&[1; 16]].partitions, 2);
-        let live = history.live(0);
-        records.extend(live.clone());
-        let again = History::replay(records);
-        assert_eq!(again.live(0), live);
-        assert_eq!(again.next_producer_id, 3000);
-    }
-
-    #[test]
-    fn a_removed_topic_is_remembered_as_removed() {
-        let mut records = known("a");
-        records.push(MetadataRecord::RemoveTopic { id: [1; 16] });
-        let history = History::replay(records);
-        assert!(history.topics.is_empty() && history.removed.contains(&[1; 16]));
-    }
 
     #[test]
     fn names_are_refused_for_the_reason_kafka_gives() {

@@ -1,5 +1,7 @@
 //! The `oncelog` command as an operator meets it: its one line, its signals, its exit codes.
 
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::process::{Child, Command, ExitStatus, Stdio};

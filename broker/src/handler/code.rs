@@ -54,7 +54,9 @@ impl Code {
 impl From<&ErrorKind> for Code {
     fn from(kind: &ErrorKind) -> Self {
         match kind {
-            ErrorKind::CorruptBatch => Self::CorruptMessage,
+            // A stored batch that is damaged is the reader's to step over, so it must not look like
+            // something that passes.
+            ErrorKind::CorruptBatch | ErrorKind::Corrupt { .. } => Self::CorruptMessage,
             ErrorKind::InvalidBatch => Self::InvalidRecord,
             ErrorKind::InvalidTimestamp => Self::InvalidTimestamp,
             ErrorKind::BatchTooLarge => Self::MessageTooLarge,
@@ -70,11 +72,9 @@ impl From<&ErrorKind> for Code {
             ErrorKind::NotFound => Self::UnknownTopicOrPartition,
             // Nothing was appended and a retry may succeed: the one code that says both.
             ErrorKind::Busy | ErrorKind::TooManyProducers => Self::NotEnoughReplicas,
-            ErrorKind::DiskFull
-            | ErrorKind::Io
-            | ErrorKind::Poisoned
-            | ErrorKind::Corrupt { .. }
-            | ErrorKind::Closed => Self::KafkaStorageError,
+            ErrorKind::DiskFull | ErrorKind::Io | ErrorKind::Poisoned | ErrorKind::Closed => {
+                Self::KafkaStorageError
+            }
             _ => Self::UnknownServerError,
         }
     }

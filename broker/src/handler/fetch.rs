@@ -24,6 +24,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// The first version that names topics by id.
 const TOPIC_IDS_SINCE: i16 = 13;
+/// The first version whose clients know zstd (B-29).
+const ZSTD_SINCE: i16 = 10;
 /// Longest wait that is granted.
 const WAIT_MAX: Duration = Duration::from_secs(3600);
 
@@ -40,6 +42,8 @@ struct Pass {
 /// How far one fetch may go.
 #[derive(Clone, Copy)]
 struct Bounds {
+    /// Whether the client's version knows zstd.
+    knows_zstd: bool,
     isolation: Isolation,
     max_bytes: usize,
     min_bytes: usize,
@@ -52,7 +56,7 @@ impl Broker {
             return refused(Code::InvalidRequest, 0);
         }
         let by_id = version >= TOPIC_IDS_SINCE;
-        let bounds = self.bounds(&request);
+        let bounds = self.bounds(version, &request);
         let (session_id, epoch) = (request.session_id, request.session_epoch);
         let wanted = wanted(by_id, request.topics);
         let forgotten = forgotten(by_id, request.forgotten_topics_data);
@@ -69,11 +73,12 @@ impl Broker {
         self.conclude(context, by_id, wanted, answers)
     }
 
-    fn bounds(&self, request: &FetchRequest) -> Bounds {
+    fn bounds(&self, version: i16, request: &FetchRequest) -> Bounds {
         let max_bytes = request.max_bytes.min(self.config.settings.fetch_max_bytes);
         let min_bytes = request.min_bytes.clamp(0, max_bytes);
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
         Bounds {
+            knows_zstd: version >= ZSTD_SINCE,
             isolation: isolation(request.isolation_level),
             max_bytes: usize::try_from(max_bytes).unwrap_or(0),
             min_bytes: usize::try_from(min_bytes).unwrap_or(0),
@@ -122,7 +127,7 @@ impl Broker {
         bounds: Bounds,
         pass: &mut Pass,
     ) -> Result<PartitionData, Code> {
-        let log = self.wanted_log(wanted).await?;
+        let log = self.wanted_log(wanted, bounds).await?;
         check_leader_epoch(&log, wanted.leader_epoch)?;
         if let Some(diverging) = diverging(&log, wanted) {
             pass.failed = true;
@@ -164,11 +169,15 @@ impl Broker {
         Ok(answer)
     }
 
-    async fn wanted_log(&self, wanted: &Wanted) -> Result<Log, Code> {
+    async fn wanted_log(&self, wanted: &Wanted, bounds: Bounds) -> Result<Log, Code> {
         let topic = match &wanted.topic {
             TopicRef::Name(name) => self.topics.find(name).ok_or(Code::UnknownTopicOrPartition)?,
             TopicRef::Id(id) => self.topics.find_id(*id).ok_or(Code::UnknownTopicId)?,
         };
+        let is_zstd = || topic.overrides.get("compression.type").is_some_and(|c| c == "zstd");
+        if !bounds.knows_zstd && is_zstd() {
+            return Err(Code::UnsupportedCompression);
+        }
         self.topics.log(&topic, wanted.partition).await.map_err(|e| Code::from(&e))
     }
 

@@ -4,14 +4,15 @@
 //! (`log.durability`, by default a flush to stable storage) is reached. `acks` 0 is not answered,
 //! and an error closes the connection, which is all that its client can notice.
 
-use super::offsets::isolation;
 use super::{Broker, Call, Code, Reply, Verdict};
 use crate::protocol::produce::{
     PartitionProduceData, PartitionProduceResponse, TopicProduceData, TopicProduceResponse,
 };
 use crate::protocol::{ProduceRequest, ProduceResponse, Str};
 use crate::topics::Topic;
-use oncelog::{AppendOptions, AppendTicket, Appended, Error, ErrorKind, LeaderEpoch, Log};
+use oncelog::{
+    AppendOptions, AppendTicket, Appended, Error, ErrorKind, Isolation, LeaderEpoch, Log,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -23,6 +24,9 @@ const CODEC_ZSTD: i16 = 4;
 const TRANSACTIONAL: i16 = 1 << 4;
 /// The first version whose clients know zstd.
 const ZSTD_SINCE: i16 = 7;
+
+/// How long an append that is refused for want of room waits for its own log before it tries again.
+const BUSY_PATIENCE: Duration = Duration::from_millis(50);
 
 /// A topic of the answer, with what is still under way.
 struct StagedTopic {
@@ -166,18 +170,24 @@ fn attributes(batch: &[u8]) -> Option<i16> {
 async fn append(log: &Log, records: &[u8], wait: Duration) -> oncelog::Result<AppendTicket> {
     let mut options = AppendOptions::default();
     options.leader_epoch = Some(LeaderEpoch::new(0));
+    let is_busy = |outcome: &oncelog::Result<AppendTicket>| {
+        outcome.as_ref().is_err_and(|error| *error.kind() == ErrorKind::Busy)
+    };
+    let mut outcome = log.append(records, &options);
+    if !is_busy(&outcome) {
+        return outcome;
+    }
     let deadline = Instant::now() + wait;
-    loop {
-        let progress = log.wait_for(log.offsets().high_watermark, isolation(0));
-        match log.append(records, &options) {
-            Err(error) if *error.kind() == ErrorKind::Busy => {
-                if !matches!(timeout_at(deadline, progress).await, Ok(Ok(()))) {
-                    return Err(error);
-                }
-            }
-            outcome => return outcome,
+    while is_busy(&outcome) && Instant::now() < deadline {
+        let progress = log.wait_for(log.offsets().high_watermark, Isolation::ReadUncommitted);
+        // Another log's bytes may be what is in the way, so this one's progress is not all.
+        let patience = deadline.min(Instant::now() + BUSY_PATIENCE);
+        outcome = log.append(records, &options);
+        if is_busy(&outcome) && timeout_at(patience, progress).await.is_ok_and(|r| r.is_err()) {
+            break;
         }
     }
+    outcome
 }
 
 async fn acknowledge(topic: StagedTopic, deadline: Instant) -> TopicProduceResponse {

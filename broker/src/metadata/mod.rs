@@ -5,6 +5,7 @@
 //! depends on it. At start the log is replayed; when most of it is history it is written anew and
 //! trimmed. The log's own 16-byte id is the cluster's id.
 
+pub(crate) mod history;
 pub(crate) mod record;
 
 use crate::clock;
@@ -130,4 +131,51 @@ fn log_config() -> LogConfig {
     config.max_message_bytes = BATCH_BYTES_MAX;
     config.durability = Durability::Durable;
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use oncelog::EngineOptions;
+
+    fn ids(count: i64) -> Vec<MetadataRecord> {
+        (0..count).map(|next| MetadataRecord::ProducerIds { node_id: 0, next }).collect()
+    }
+
+    #[test]
+    fn history_is_written_anew_once_there_is_enough_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::open(EngineOptions::new(directory.path())).unwrap();
+        let (metadata, records) = MetadataLog::open(&engine).unwrap();
+        assert!(records.is_empty());
+        let history = ids(12_000);
+        for records in history.chunks(4000) {
+            metadata.commit(records).unwrap();
+        }
+        let live = ids(3);
+        metadata.rewrite(&live, HISTORY_MAX).unwrap();
+        assert_eq!(metadata.replay().unwrap(), history, "too little of it");
+        metadata.rewrite(&live, history.len()).unwrap();
+        assert_eq!(metadata.replay().unwrap(), live);
+        let id = metadata.cluster_id();
+        engine.close().unwrap();
+        drop((metadata, engine));
+        let engine = Engine::open(EngineOptions::new(directory.path())).unwrap();
+        let (metadata, records) = MetadataLog::open(&engine).unwrap();
+        assert_eq!((metadata.cluster_id(), records), (id, live));
+    }
+
+    #[test]
+    fn a_record_of_a_newer_version_is_refused_and_not_guessed() {
+        let directory = tempfile::tempdir().unwrap();
+        let engine = Engine::open(EngineOptions::new(directory.path())).unwrap();
+        let (metadata, _) = MetadataLog::open(&engine).unwrap();
+        let mut batch = BatchBuilder::new();
+        batch.append(0, None, Some(&[1, 2, 9]), &[]).unwrap();
+        let mut options = AppendOptions::default();
+        options.origin = Origin::Coordinator;
+        metadata.log.append(&batch.build().unwrap(), &options).unwrap().wait().unwrap();
+        let error = metadata.replay().unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::NewerFormat);
+    }
 }

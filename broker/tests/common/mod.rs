@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use oncelog::batch::BatchBuilder;
-use oncelog::{ProducerEpoch, ProducerId, Sequence};
+use oncelog::{Engine, EngineOptions, ProducerEpoch, ProducerId, Sequence};
 use oncelog_broker::protocol::create_topics::{CreatableTopic, CreatableTopicConfig};
 use oncelog_broker::protocol::fetch::{FetchPartition, FetchTopic, PartitionData};
 use oncelog_broker::protocol::produce::{
@@ -42,6 +42,17 @@ impl Node {
     /// Closes cleanly and starts again on the same directory.
     pub(crate) async fn restart(self) -> Self {
         self.server.shutdown().await.unwrap();
+        let server = serve(&self.directory, &self.settings).await;
+        Self { server, ..self }
+    }
+
+    /// Closes cleanly, changes the directory behind the server's back, and starts again.
+    pub(crate) async fn restart_after(self, change: impl FnOnce(&Engine)) -> Self {
+        self.server.shutdown().await.unwrap();
+        let engine = Engine::open(EngineOptions::new(self.directory.path())).unwrap();
+        change(&engine);
+        engine.close().unwrap();
+        drop(engine);
         let server = serve(&self.directory, &self.settings).await;
         Self { server, ..self }
     }
