@@ -296,9 +296,11 @@ impl LogInner {
         if state.active.size() > 0 {
             let base = state.end;
             self.roll(&mut state, base, now_ms);
+            let sealable = !state.to_seal.is_empty();
             drop(state);
-            self.enqueue();
-            self.committer.kick();
+            if sealable {
+                self.request_maintenance();
+            }
         }
     }
 

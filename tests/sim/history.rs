@@ -423,6 +423,26 @@ impl History {
                 found => found?,
             };
             if found != expected {
+                if std::env::var("DBG").is_ok() {
+                    for b in &self.models[log].batches {
+                        eprintln!(
+                            "  {}..{} pid {} txn {} marker {:?}",
+                            b.base, b.last, b.pid, b.transactional, b.marker
+                        );
+                    }
+                    let mut o = ReadOptions::default();
+                    o.isolation = isolation;
+                    o.max_bytes = 100_000_000;
+                    let mut at = self.models[log].start;
+                    while let Ok(r) = self.logs[log].read(Offset::new(at), &o) {
+                        if r.slices.is_empty() {
+                            break;
+                        }
+                        eprintln!("read {at}..{} aborted {:?}", r.next_offset, r.aborted);
+                        at = r.next_offset.get();
+                    }
+                    eprintln!("segments {:?}", self.logs[log].segments());
+                }
                 let short = |v: &[(i64, String)]| -> Vec<i64> { v.iter().map(|x| x.0).collect() };
                 return Err(format!(
                     "{isolation:?} from {from} to {bound}: read {:?}, expected {:?}",

@@ -1,0 +1,255 @@
+"""The six clients behind one face: create a topic, produce, consume, and read as a member of a group.
+
+Five are workers, small programs in the client's own language (see clients/common.py for their command
+line). kcat is the sixth and needs no worker: it is a command-line tool already.
+"""
+
+import os
+import subprocess
+import threading
+from pathlib import Path
+
+from . import data, tools
+
+WORKER_SECONDS = 120
+CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
+
+
+class ClientError(Exception):
+    """A client reported an error or did not finish in time."""
+
+
+class Production:
+    """A producer at work: the driver can wait until so many records are acknowledged."""
+
+    def __init__(self, processes, feeds):
+        self.processes = processes
+        self.acked = 0
+        self.changed = threading.Condition()
+        self.errors = [bytearray() for _ in processes]
+        for process, feed, errors in zip(processes, feeds, self.errors):
+            threading.Thread(target=self.feed, args=(process, feed), daemon=True).start()
+            threading.Thread(target=self.collect, args=(process, errors), daemon=True).start()
+
+    @staticmethod
+    def feed(process, text):
+        try:
+            process.stdin.write(text)
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # It died; its exit status tells.
+
+    @staticmethod
+    def collect(process, errors):
+        for line in process.stderr:
+            errors += line
+            del errors[:-8000]
+
+    def watch(self, stream, count):
+        """Follows `stream`; `count(line)` turns a line into the number acknowledged so far, or None."""
+
+        def follow():
+            for line in stream:
+                acked = count(line)
+                if acked is not None:
+                    with self.changed:
+                        self.acked = acked
+                        self.changed.notify_all()
+            with self.changed:
+                self.changed.notify_all()
+
+        threading.Thread(target=follow, daemon=True).start()
+
+    def running(self):
+        return any(p.poll() is None for p in self.processes)
+
+    def wait_acked(self, count):
+        with self.changed:
+            reached = self.changed.wait_for(
+                lambda: self.acked >= count or not self.running(), WORKER_SECONDS
+            )
+        if not reached or self.acked < count:
+            raise ClientError(f"{self.acked} of {count} records acknowledged\n{self.stderr()}")
+
+    def finish(self):
+        """Every producer ended by itself, with success."""
+        for process in self.processes:
+            try:
+                status = process.wait(WORKER_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise ClientError(f"still producing after {WORKER_SECONDS} s\n{self.stderr()}") from None
+            if status != 0:
+                raise ClientError(f"the producer ended with {status}\n{self.stderr()}")
+
+    def stderr(self):
+        return "\n".join(bytes(e).decode(errors="replace")[-2000:] for e in self.errors)
+
+    def reap(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+class Client:
+    """One client; `bulk` is how many records a crash step gives it, by what it can send in a second or two."""
+
+    def __init__(self, name, bulk):
+        self.name = name
+        self.bulk = bulk
+        self.sets_timestamps = True
+        self.sends_nulls = True
+
+    def run(self, command):
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=WORKER_SECONDS,
+                env=self.environment(),
+            )
+        except subprocess.TimeoutExpired:
+            raise ClientError(f"no end after {WORKER_SECONDS} s: {' '.join(map(str, command))}") from None
+        if done.returncode != 0:
+            text = (done.stderr + done.stdout).decode(errors="replace")[-3000:]
+            raise ClientError(f"ended with {done.returncode}: {' '.join(map(str, command))}\n{text}")
+        return done.stdout
+
+    def environment(self):
+        return None
+
+    def spawn(self, command):
+        return subprocess.Popen(
+            [str(c) for c in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.environment(),
+        )
+
+
+class Worker(Client):
+    """A client driven through its worker."""
+
+    def __init__(self, name, bulk, install, command):
+        super().__init__(name, bulk)
+        self.install = install
+        self.command = command
+
+    def environment(self):
+        return {**os.environ, "NODE_PATH": str(tools.NODE_MODULES), "KAFKAJS_NO_PARTITIONER_WARNING": "1"}
+
+    def create(self, bootstrap, topic, partitions):
+        self.run([*self.command(), "create", bootstrap, topic, str(partitions)])
+
+    def start_produce(self, bootstrap, topic, codec, records):
+        process = self.spawn([*self.command(), "produce", bootstrap, topic, codec])
+        text = "".join(r.line() for r in records).encode()
+        production = Production([process], [text])
+        production.watch(process.stdout, acknowledged)
+        return production
+
+    def consume(self, bootstrap, topics, out):
+        self.run([*self.command(), "consume", bootstrap, out, *topics])
+
+    def group(self, bootstrap, topic, group, count, out):
+        self.run([*self.command(), "group", bootstrap, out, topic, group, str(count)])
+
+
+def acknowledged(line):
+    word, _, number = line.partition(b" ")
+    return int(number) if word in (b"acked", b"done") and number.strip().isdigit() else None
+
+
+class Kcat(Client):
+    """kcat as it is. It cannot name a partition per record, so each partition has a process of its own."""
+
+    FORMAT = r"%t\t%p\t%o\t%T\t%k\t%h\t%S\t%s\n"
+
+    def __init__(self, bulk):
+        super().__init__("kcat", bulk)
+        self.install = tools.kcat
+        self.sets_timestamps = False
+        self.sends_nulls = False
+
+    def create(self, bootstrap, topic, partitions):
+        """kcat has no such command: asking for the topic's metadata creates it."""
+        del partitions
+        self.run(["kcat", "-b", bootstrap, "-L", "-t", topic, "-X", "allow.auto.create.topics=true"])
+
+    def producer(self, bootstrap, topic, partition, codec):
+        return [
+            *("kcat", "-P", "-E", "-b", bootstrap, "-t", topic, "-p", str(partition), "-z", codec),
+            *("-K", "\t", "-H", data.HEADER),
+            *("-X", "enable.idempotence=true", "-X", "acks=all", "-X", "reconnect.backoff.max.ms=500"),
+        ]
+
+    def start_produce(self, bootstrap, topic, codec, records):
+        processes, feeds = [], []
+        for partition in sorted({r.partition for r in records}):
+            processes.append(self.spawn(self.producer(bootstrap, topic, partition, codec)))
+            own = (f"{r.key}\t{r.value}\n" for r in records if r.partition == partition)
+            feeds.append("".join(own).encode())
+        return Production(processes, feeds)
+
+    def follow(self, bootstrap, topic, production):
+        """kcat says nothing about acknowledgements; a reader of the topic says how far it has come."""
+        reader = subprocess.Popen(
+            [
+                *("kcat", "-C", "-E", "-u", "-b", bootstrap, "-t", topic, "-o", "beginning"),
+                *("-f", r"%o\n", "-X", "reconnect.backoff.max.ms=500"),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        seen = 0
+
+        def count(_line):
+            nonlocal seen
+            seen += 1
+            return seen
+
+        production.watch(reader.stdout, count)
+        return reader
+
+    def consume(self, bootstrap, topics, out):
+        rows = []
+        for topic in topics:
+            rows += self.rows(["kcat", "-C", "-e", "-q", "-b", bootstrap, "-t", topic, "-o", "beginning"])
+        Path(out).write_text("".join(rows), encoding="utf-8", newline="")
+
+    def group(self, bootstrap, topic, group, count, out):
+        command = ["kcat", "-G", group, "-q", "-b", bootstrap, "-c", str(count)]
+        rows = self.rows([*command, "-X", "auto.offset.reset=earliest"], topic)
+        Path(out).write_text("".join(rows), encoding="utf-8", newline="")
+
+    def rows(self, command, *arguments):
+        text = self.run([*command, "-f", self.FORMAT, *arguments]).decode()
+        return [self.row(line) for line in text.split("\n") if line]
+
+    @staticmethod
+    def row(line):
+        *fields, size, value = line.split("\t")
+        return "\t".join([*fields, data.NULL if size == "-1" else value]) + "\n"
+
+
+def all_clients():
+    """Every client the suite knows, by name."""
+    here = tools.HERE / "clients"
+
+    def python(name):
+        return lambda: [tools.PYTHON, here / f"{name}_worker.py"]
+
+    def java():
+        return ["java", "-Xmx256m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", tools.java_client(), "Worker"]
+
+    return [
+        Kcat(300_000),
+        Worker("confluent-kafka", 200_000, tools.python_clients, python("confluent")),
+        Worker("kafka-python", 60_000, tools.python_clients, python("kafka_python")),
+        Worker("aiokafka", 60_000, tools.python_clients, python("aiokafka")),
+        Worker("kafkajs", 40_000, tools.node_clients, lambda: ["node", here / "kafkajs_worker.js"]),
+        Worker("java", 200_000, tools.java_client, java),
+    ]
