@@ -4,7 +4,7 @@
 //! segment's write starts at the block boundary below what the file has and ends in padding with a
 //! trailer (`segment::trailer`), so it is aligned whatever was appended. The last partial block is
 //! thus written again with the next group, with an identical prefix: bytes that are durable never
-//! change.
+//! change (INV-DURABLE-PREFIX).
 
 use super::LogInner;
 use super::inner::{Active, LogState};

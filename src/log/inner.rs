@@ -236,6 +236,13 @@ impl LogInner {
     /// with the lock released or held: waking takes no lock of the log.
     pub(super) fn publish(&self, state: &LogState) {
         let last_stable = state.producers.last_stable_offset(state.high_watermark, state.log_start);
+        let in_order = [state.durable_end, state.written_end, state.end].is_sorted()
+            && [state.log_start, state.high_watermark, state.durable_end].is_sorted();
+        debug_assert!(in_order, "INV-FRONTIERS");
+        debug_assert!(
+            state.log_start <= last_stable && last_stable <= state.high_watermark,
+            "INV-LSO-LE-HW"
+        );
         let values = [state.written_end, state.durable_end, state.high_watermark, last_stable];
         for (slot, value) in self.frontiers.iter().zip(values) {
             slot.store(value.get(), Ordering::Release);

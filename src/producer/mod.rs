@@ -1,8 +1,9 @@
 //! What a log remembers of its idempotent and transactional producers.
 //!
-//! One idea: the table is a pure function of the batches applied to it, in order. [`admit`] decides
-//! about a batch and changes nothing; [`apply`] changes and cannot fail. A leader calls both, a
-//! follower and a replay after a crash only the second, so all three arrive at the same table.
+//! One idea (INV-APPLY-PURE): the table is a pure function of the batches applied to it, in order.
+//! [`admit`] decides about a batch and changes nothing; [`apply`] changes and cannot fail. A leader
+//! calls both, a follower and a replay after a crash only the second, so all three arrive at the
+//! same table.
 //!
 //! ```text
 //! ProducerTable ─┬─ Entries            producer id → epoch, five recent batches, open transaction

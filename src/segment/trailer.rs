@@ -11,8 +11,8 @@
 //!                   ^ group end           ^ block boundary
 //! ```
 //!
-//! A reader of batches never mistakes it for one: it lies behind zeroes, and its own bytes 8..12,
-//! where a batch has its length, are zero.
+//! INV-TRAILER-NO-BATCH: a reader of batches never mistakes it for one. It lies behind zeroes, and
+//! its own bytes 8..12, where a batch has its length, are zero.
 
 use crate::io::BLOCK_BYTES;
 use crate::types::Offset;

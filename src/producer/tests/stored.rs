@@ -40,7 +40,7 @@ fn a_snapshot_has_kafkas_bytes() {
     assert_eq!(restored.open_transactions().next().unwrap().started_ms, 1_700_000_000_005);
 }
 
-// The worked example of docs/format-producer.md, computed without this crate.
+// The worked example of docs/format.md, computed without this crate.
 #[test]
 fn a_sidecar_has_the_documented_bytes() {
     let expected = unhex(
