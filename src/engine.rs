@@ -6,7 +6,7 @@ use crate::checkpoint::{
 };
 use crate::commit::Committer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::io::{DirLock, Io, StorageInfo};
+use crate::io::{DirLock, Io, Storage, StorageInfo};
 use crate::log::recover::{self, RecoveryReport};
 use crate::log::{Log, LogInner, Origin};
 use crate::options::{EngineOptions, LogConfig, LogName};
@@ -152,7 +152,7 @@ impl DataDirectory {
     fn open(options: &EngineOptions, io: &Io, path: &Path) -> Result<(Self, bool)> {
         let failed = |e| Error::io(format!("open the data directory {}", path.display()), e);
         let storage = &io.storage;
-        storage.create_dir(path).map_err(failed)?;
+        create_durably(storage.as_ref(), path).map_err(failed)?;
         let lock = storage.lock_dir(path).map_err(|e| match e.kind() {
             io::ErrorKind::WouldBlock => Error::with_source(
                 ErrorKind::Locked,
@@ -615,6 +615,29 @@ fn find_logs(
                 return Err(Error::new(ErrorKind::Invalid, context));
             }
         }
+    }
+    Ok(())
+}
+
+/// Creates a directory with its parents and makes all their names durable.
+fn create_durably(storage: &dyn Storage, path: &Path) -> io::Result<()> {
+    let exists = |path: &Path| match storage.list_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        found => found.map(|_| true),
+    };
+    let mut missing = Vec::new();
+    let mut at = path;
+    while !exists(at)? {
+        missing.push(at);
+        match at.parent() {
+            Some(parent) if parent != Path::new("") => at = parent,
+            _ => break,
+        }
+    }
+    storage.create_dir(path)?;
+    for created in missing.into_iter().rev() {
+        let parent = created.parent().filter(|p| *p != Path::new(""));
+        storage.sync_dir(parent.unwrap_or(Path::new(".")))?;
     }
     Ok(())
 }

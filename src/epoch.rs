@@ -7,11 +7,7 @@
 //! 3 1042
 //! ```
 
-#![cfg_attr(
-    not(test),
-    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
-)]
-#![cfg_attr(not(test), expect(dead_code, reason = "used by the log core"))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use crate::checkpoint::{TextDamage, checkpoint_lines, encode_checkpoint};
 use crate::types::{LeaderEpoch, Offset};
@@ -35,18 +31,11 @@ impl LeaderEpochCache {
     /// Epochs that the new one contradicts are forgotten. Unknown (negative) epochs and offsets are
     /// not noted.
     pub(crate) fn assign(&mut self, epoch: LeaderEpoch, start: Offset) -> bool {
-        let known = self
-            .entries
-            .last()
-            .is_some_and(|e| e.epoch == epoch && e.start <= start);
+        let known = self.entries.last().is_some_and(|e| e.epoch == epoch && e.start <= start);
         if known || epoch < LeaderEpoch::new(0) || start < Offset::ZERO {
             return false;
         }
-        while self
-            .entries
-            .pop_if(|last| last.epoch >= epoch || last.start >= start)
-            .is_some()
-        {}
+        while self.entries.pop_if(|last| last.epoch >= epoch || last.start >= start).is_some() {}
         self.entries.push(Entry { epoch, start });
         true
     }
@@ -65,10 +54,7 @@ impl LeaderEpochCache {
             return None;
         }
         let higher = self.entries.partition_point(|entry| entry.epoch <= epoch);
-        let end = self
-            .entries
-            .get(higher)
-            .map_or(log_end_offset, |entry| entry.start);
+        let end = self.entries.get(higher).map_or(log_end_offset, |entry| entry.start);
         let found = higher.checked_sub(1).and_then(|i| self.entries.get(i));
         Some((found.map_or(epoch, |entry| entry.epoch), end))
     }
@@ -116,10 +102,7 @@ impl LeaderEpochCache {
 
     /// The whole `leader-epoch-checkpoint` file (D-45, D-49).
     pub(crate) fn encode(&self) -> Vec<u8> {
-        encode_checkpoint(
-            self.entries()
-                .map(|(epoch, start)| format!("{epoch} {start}")),
-        )
+        encode_checkpoint(self.entries().map(|(epoch, start)| format!("{epoch} {start}")))
     }
 
     /// Reads a `leader-epoch-checkpoint` file. An empty one holds no epochs.
@@ -130,10 +113,7 @@ impl LeaderEpochCache {
                 .ok_or_else(|| TextDamage::malformed(number, "an epoch and its first offset"))?;
             let last = cache.entries.last();
             if !last.is_none_or(|last| last.epoch < entry.epoch && last.start < entry.start) {
-                return Err(TextDamage::malformed(
-                    number,
-                    "a later epoch at a later offset",
-                ));
+                return Err(TextDamage::malformed(number, "a later epoch at a later offset"));
             }
             cache.entries.push(entry);
         }
@@ -162,10 +142,7 @@ mod tests {
     }
 
     fn entries(cache: &LeaderEpochCache) -> Vec<(i32, i64)> {
-        cache
-            .entries()
-            .map(|(epoch, start)| (epoch.get(), start.get()))
-            .collect()
+        cache.entries().map(|(epoch, start)| (epoch.get(), start.get())).collect()
     }
 
     fn end_of(cache: &LeaderEpochCache, epoch: i32) -> Option<(i32, i64)> {
@@ -180,10 +157,7 @@ mod tests {
         assert!(!cache.assign(LeaderEpoch::new(2), Offset::new(10)));
         assert!(!cache.assign(LeaderEpoch::new(2), Offset::new(15)));
         assert_eq!(entries(&cache), [(2, 10)]);
-        assert!(
-            cache.assign(LeaderEpoch::new(2), Offset::new(9)),
-            "an earlier start is news"
-        );
+        assert!(cache.assign(LeaderEpoch::new(2), Offset::new(9)), "an earlier start is news");
         assert_eq!(entries(&cache), [(2, 9)]);
     }
 
@@ -235,19 +209,11 @@ mod tests {
     // R-20, S-48.
     #[test]
     fn truncation_from_the_end_forgets_epochs_that_begin_there() {
-        for (offset, left, changed) in [
-            (61, 3, false),
-            (60, 2, true),
-            (41, 2, true),
-            (40, 1, true),
-            (0, 0, true),
-        ] {
+        for (offset, left, changed) in
+            [(61, 3, false), (60, 2, true), (41, 2, true), (40, 1, true), (0, 0, true)]
+        {
             let mut cache = cache(&[(2, 10), (4, 40), (6, 60)]);
-            assert_eq!(
-                cache.truncate_from_end(Offset::new(offset)),
-                changed,
-                "{offset}"
-            );
+            assert_eq!(cache.truncate_from_end(Offset::new(offset)), changed, "{offset}");
             assert_eq!(cache.entries().len(), left, "{offset}");
         }
     }
@@ -265,11 +231,7 @@ mod tests {
             (99, &[(6, 99)], true),
         ] {
             let mut cache = cache(&[(2, 10), (4, 40), (6, 60)]);
-            assert_eq!(
-                cache.truncate_from_start(Offset::new(offset)),
-                changed,
-                "{offset}"
-            );
+            assert_eq!(cache.truncate_from_start(Offset::new(offset)), changed, "{offset}");
             assert_eq!(entries(&cache), after, "{offset}");
         }
         let mut cache = cache(&[(2, 10)]);
@@ -302,14 +264,8 @@ mod tests {
             "0\n2\n1 10\n",
         ] {
             let damage = LeaderEpochCache::decode(text.as_bytes()).unwrap_err();
-            assert!(
-                matches!(damage, TextDamage::Malformed { .. }),
-                "{text:?}: {damage:?}"
-            );
+            assert!(matches!(damage, TextDamage::Malformed { .. }), "{text:?}: {damage:?}");
         }
-        assert_eq!(
-            LeaderEpochCache::decode(b"1\n0\n"),
-            Err(TextDamage::Newer { version: 1 })
-        );
+        assert_eq!(LeaderEpochCache::decode(b"1\n0\n"), Err(TextDamage::Newer { version: 1 }));
     }
 }

@@ -1,3 +1,32 @@
-//! A small exactly-once broker for Kafka clients.
+//! A small exactly-once broker for Kafka clients, on the `oncelog` engine.
+//!
+//! [`Server::start`] runs a whole broker inside a program, on the caller's tokio runtime; the
+//! `oncelog` command is a thin shell around it. The broker keeps everything it knows in logs of the
+//! engine and has no files of its own.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `server`, `connection` | sockets, frames, the order of answers, memory in flight |
+//! | `protocol` | the wire format of every message served |
+//! | `handler` | one file per family of requests: from decoded request to response |
+//! | `topics`, `producer_ids`, `metadata` | what the broker remembers, in a log of the engine |
+//! | `group` | consumer groups and their offsets |
+//! | `config` | Kafka's property names, typed |
 
+#![forbid(unsafe_code)]
+
+mod blocking;
+mod clock;
+mod config;
+mod connection;
+mod fetch_session;
+pub mod group;
+mod handler;
+mod metadata;
+mod producer_ids;
 pub mod protocol;
+mod server;
+mod topics;
+
+pub use config::{Config, Settings};
+pub use server::{ServeError, ServeOptions, Server};

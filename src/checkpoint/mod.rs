@@ -8,7 +8,6 @@
 //! - [`PartitionMetadata`] and [`MetaProperties`] hold identities.
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
-#![cfg_attr(not(test), expect(dead_code, unused_imports, reason = "used by the log core"))]
 
 mod base64;
 mod identity;

@@ -42,11 +42,7 @@ impl SegmentIndexer {
     /// from [`Self::resume_position`] on, again or for the first time.
     pub(crate) fn resume(offsets: OffsetIndex, times: TimeIndex, interval_bytes: u32) -> Self {
         let base = offsets.base();
-        let mut indexer = Self {
-            offsets,
-            times,
-            ..Self::new(base, interval_bytes)
-        };
+        let mut indexer = Self { offsets, times, ..Self::new(base, interval_bytes) };
         indexer.restart();
         indexer
     }
@@ -72,8 +68,7 @@ impl SegmentIndexer {
         if self.bytes_since_entry > u64::from(self.interval_bytes)
             && self.offsets.maybe_append(last_offset, position)
         {
-            self.times
-                .maybe_append(self.max_timestamp, self.max_timestamp_offset);
+            self.times.maybe_append(self.max_timestamp, self.max_timestamp_offset);
             self.bytes_since_entry = 0;
         }
         self.bytes_since_entry = self.bytes_since_entry.saturating_add(u64::from(size));
@@ -82,8 +77,7 @@ impl SegmentIndexer {
     /// Adds the closing time entry, at a roll or a clean close (D-34). Repeating it adds nothing,
     /// and appending may go on after it.
     pub(crate) fn close(&mut self) {
-        self.times
-            .maybe_append(self.max_timestamp, self.max_timestamp_offset);
+        self.times.maybe_append(self.max_timestamp, self.max_timestamp_offset);
     }
 
     /// Forgets the batches that end at or after `offset`. The caller then observes again the batches

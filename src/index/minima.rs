@@ -22,8 +22,7 @@ impl Minima {
         let mut level = 0;
         loop {
             if level == self.levels.len() {
-                self.levels
-                    .push(self.next_level().unwrap_or_else(|| vec![value]));
+                self.levels.push(self.next_level().unwrap_or_else(|| vec![value]));
                 return;
             }
             let Some(minima) = self.levels.get_mut(level) else {
@@ -44,11 +43,7 @@ impl Minima {
     /// The minima of the topmost level's blocks, if there is a level.
     fn next_level(&self) -> Option<Vec<i64>> {
         let top = self.levels.last()?;
-        Some(
-            top.chunks(FANOUT)
-                .filter_map(|block| block.iter().copied().min())
-                .collect(),
-        )
+        Some(top.chunks(FANOUT).filter_map(|block| block.iter().copied().min()).collect())
     }
 
     /// The first number at or after `from` whose value is at most `bound`; `value` gives the value

@@ -10,7 +10,6 @@
 //! - [`SegmentIndexer`]: when the first two get an entry; one implementation for append and recovery.
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
-#![cfg_attr(not(test), expect(dead_code, unused_imports, reason = "used by the log core"))]
 
 mod indexer;
 mod minima;
@@ -62,18 +61,12 @@ impl fmt::Display for IndexDamage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Length { found, entry } => {
-                write!(
-                    f,
-                    "{found} bytes are not a whole number of {entry}-byte entries"
-                )
+                write!(f, "{found} bytes are not a whole number of {entry}-byte entries")
             }
             Self::Order { entry } => write!(f, "entry {entry} does not follow the one before it"),
             Self::OutOfSegment { entry } => write!(f, "entry {entry} points outside its segment"),
             Self::NewerVersion { entry, version } => {
-                write!(
-                    f,
-                    "entry {entry} has version {version}, newer than is known"
-                )
+                write!(f, "entry {entry} has version {version}, newer than is known")
             }
         }
     }

@@ -28,10 +28,7 @@ struct Entry {
 impl OffsetIndex {
     /// The empty index of the segment at `base`.
     pub(crate) const fn new(base: Offset) -> Self {
-        Self {
-            base,
-            entries: Vec::new(),
-        }
+        Self { base, entries: Vec::new() }
     }
 
     /// Adds the batch that ends with `last_offset` and begins at `position`; whether it was added.
@@ -109,17 +106,11 @@ impl OffsetIndex {
     pub(crate) fn decode(base: Offset, bytes: &[u8], log_len: u64) -> Result<Self, IndexDamage> {
         let (chunks, rest) = bytes.as_chunks::<ENTRY_BYTES>();
         if !rest.is_empty() {
-            return Err(IndexDamage::Length {
-                found: bytes.len(),
-                entry: ENTRY_BYTES,
-            });
+            return Err(IndexDamage::Length { found: bytes.len(), entry: ENTRY_BYTES });
         }
         let used = chunks.iter().rposition(|chunk| *chunk != [0; ENTRY_BYTES]);
         let used = used.map_or(0, |last| last.saturating_add(1));
-        let mut index = Self {
-            base,
-            entries: Vec::with_capacity(used),
-        };
+        let mut index = Self { base, entries: Vec::with_capacity(used) };
         for (number, chunk) in chunks.iter().take(used).enumerate() {
             let [a, b, c, d, e, f, g, h] = *chunk;
             let entry = positive([a, b, c, d])
@@ -127,11 +118,7 @@ impl OffsetIndex {
                 .map(|(relative, position)| Entry { relative, position })
                 .filter(|entry| u64::from(entry.position) < log_len)
                 .ok_or(IndexDamage::OutOfSegment { entry: number })?;
-            if !index
-                .entries
-                .last()
-                .is_none_or(|last| follows(*last, entry))
-            {
+            if !index.entries.last().is_none_or(|last| follows(*last, entry)) {
                 return Err(IndexDamage::Order { entry: number });
             }
             index.entries.push(entry);
@@ -141,8 +128,7 @@ impl OffsetIndex {
 
     /// Number of entries before `offset`.
     fn count_below(&self, offset: Offset) -> usize {
-        self.entries
-            .partition_point(|entry| absolute(self.base, entry.relative) < offset)
+        self.entries.partition_point(|entry| absolute(self.base, entry.relative) < offset)
     }
 
     fn at(&self, entry: Entry) -> (Offset, u32) {
@@ -204,10 +190,7 @@ mod tests {
         assert!(!index.maybe_append(Offset::new(i64::MIN), 6000));
         assert_eq!(index.len(), 1);
         assert!(index.maybe_append(Offset::new(1000 + i64::from(i32::MAX)), POSITIVE_MAX));
-        assert_eq!(
-            index.last(),
-            Some((Offset::new(1000 + i64::from(i32::MAX)), POSITIVE_MAX))
-        );
+        assert_eq!(index.last(), Some((Offset::new(1000 + i64::from(i32::MAX)), POSITIVE_MAX)));
     }
 
     // D-26.
@@ -228,67 +211,32 @@ mod tests {
         let mut bytes = index.encode();
         bytes.resize(10_485_760, 0);
         assert_eq!(OffsetIndex::decode(BASE, &bytes, 5001), Ok(index));
-        assert_eq!(
-            OffsetIndex::decode(BASE, &[0; 800], 0),
-            Ok(OffsetIndex::new(BASE))
-        );
+        assert_eq!(OffsetIndex::decode(BASE, &[0; 800], 0), Ok(OffsetIndex::new(BASE)));
     }
 
     #[test]
     fn damage_is_found_when_an_index_is_read() {
         let decode = |entries: &[[u32; 2]]| {
-            let bytes: Vec<u8> = entries
-                .iter()
-                .flatten()
-                .flat_map(|n| n.to_be_bytes())
-                .collect();
+            let bytes: Vec<u8> = entries.iter().flatten().flat_map(|n| n.to_be_bytes()).collect();
             OffsetIndex::decode(BASE, &bytes, 100)
         };
         assert_eq!(
             OffsetIndex::decode(BASE, &[1; 15], 100),
-            Err(IndexDamage::Length {
-                found: 15,
-                entry: 8
-            })
+            Err(IndexDamage::Length { found: 15, entry: 8 })
         );
-        assert_eq!(
-            decode(&[[9, 100]]),
-            Err(IndexDamage::OutOfSegment { entry: 0 })
-        );
-        assert_eq!(
-            decode(&[[9, 50], [1 << 31, 60]]),
-            Err(IndexDamage::OutOfSegment { entry: 1 })
-        );
-        assert_eq!(
-            decode(&[[9, 1 << 31]]),
-            Err(IndexDamage::OutOfSegment { entry: 0 })
-        );
-        assert_eq!(
-            decode(&[[9, 50], [9, 60]]),
-            Err(IndexDamage::Order { entry: 1 })
-        );
-        assert_eq!(
-            decode(&[[9, 50], [10, 49]]),
-            Err(IndexDamage::Order { entry: 1 })
-        );
-        assert_eq!(
-            decode(&[[9, 50], [0, 0], [10, 60]]),
-            Err(IndexDamage::Order { entry: 1 })
-        );
+        assert_eq!(decode(&[[9, 100]]), Err(IndexDamage::OutOfSegment { entry: 0 }));
+        assert_eq!(decode(&[[9, 50], [1 << 31, 60]]), Err(IndexDamage::OutOfSegment { entry: 1 }));
+        assert_eq!(decode(&[[9, 1 << 31]]), Err(IndexDamage::OutOfSegment { entry: 0 }));
+        assert_eq!(decode(&[[9, 50], [9, 60]]), Err(IndexDamage::Order { entry: 1 }));
+        assert_eq!(decode(&[[9, 50], [10, 49]]), Err(IndexDamage::Order { entry: 1 }));
+        assert_eq!(decode(&[[9, 50], [0, 0], [10, 60]]), Err(IndexDamage::Order { entry: 1 }));
     }
 
     //
     #[test]
     fn truncation_removes_the_entries_at_and_after_the_offset() {
         let full = index(&[(1009, 5000), (1020, 9500), (1021, 15_000)]);
-        for (target, left) in [
-            (1022, 3),
-            (1021, 2),
-            (1020, 1),
-            (1010, 1),
-            (1009, 0),
-            (0, 0),
-        ] {
+        for (target, left) in [(1022, 3), (1021, 2), (1020, 1), (1010, 1), (1009, 0), (0, 0)] {
             let mut index = full.clone();
             index.truncate_to(Offset::new(target));
             assert_eq!(index.len(), left, "{target}");

@@ -10,10 +10,7 @@ struct Numbers(u64);
 
 impl Numbers {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         (self.0 >> 33) % bound
     }
 
@@ -82,11 +79,7 @@ fn aborted_transactions_are_collected_as_far_as_the_range_reaches() {
     ] {
         let (found, was_complete) = collect(&index, fetch, upper);
         let found: Vec<i64> = found.iter().map(|txn| txn.producer_id.get()).collect();
-        assert_eq!(
-            (&found[..], was_complete),
-            (producers, complete),
-            "{fetch}..{upper}"
-        );
+        assert_eq!((&found[..], was_complete), (producers, complete), "{fetch}..{upper}");
     }
 }
 
@@ -95,15 +88,9 @@ fn aborted_transactions_are_collected_as_far_as_the_range_reaches() {
 fn the_markers_of_aborted_transactions_must_rise() {
     let mut index = four_aborted();
     for last in [50, 49] {
-        assert_eq!(
-            index.append(aborted(4, 33, last, 60)),
-            Err(IndexDamage::Order { entry: 4 })
-        );
+        assert_eq!(index.append(aborted(4, 33, last, 60)), Err(IndexDamage::Order { entry: 4 }));
     }
-    assert_eq!(
-        index.append(aborted(4, 52, 51, 60)),
-        Err(IndexDamage::OutOfSegment { entry: 4 })
-    );
+    assert_eq!(index.append(aborted(4, 52, 51, 60)), Err(IndexDamage::OutOfSegment { entry: 4 }));
     index.append(aborted(4, 33, 51, 52)).unwrap();
 }
 
@@ -123,10 +110,7 @@ fn truncation_removes_the_transactions_whose_marker_goes() {
 #[test]
 fn a_marker_before_the_segment_is_damage() {
     let bytes = four_aborted().encode();
-    assert_eq!(
-        AbortedIndex::decode(Offset::new(10), &bytes).unwrap().len(),
-        4
-    );
+    assert_eq!(AbortedIndex::decode(Offset::new(10), &bytes).unwrap().len(), 4);
     assert_eq!(
         AbortedIndex::decode(Offset::new(11), &bytes),
         Err(IndexDamage::OutOfSegment { entry: 0 })
@@ -145,10 +129,7 @@ fn an_aborted_transaction_takes_34_bytes() {
     let decoded = AbortedIndex::decode(Offset::ZERO, &bytes).unwrap();
     assert_eq!(decoded, index);
     assert_eq!(decoded.entries(), [aborted(1000, 5, 7, 8)]);
-    assert_eq!(
-        AbortedIndex::decode(Offset::ZERO, &[]),
-        Ok(AbortedIndex::new(Offset::ZERO))
-    );
+    assert_eq!(AbortedIndex::decode(Offset::ZERO, &[]), Ok(AbortedIndex::new(Offset::ZERO)));
 
     index.append(aborted(1000, 8, 9, 10)).unwrap();
     assert_eq!(index.encode()[34..], index.encode_from(1));
@@ -159,39 +140,18 @@ fn an_aborted_transaction_takes_34_bytes() {
 fn damage_is_found_when_aborted_transactions_are_read() {
     let decode = |bytes: &[u8]| AbortedIndex::decode(Offset::ZERO, bytes);
     let good = four_aborted().encode();
-    assert_eq!(
-        decode(&good[..67]),
-        Err(IndexDamage::Length {
-            found: 67,
-            entry: 34
-        })
-    );
+    assert_eq!(decode(&good[..67]), Err(IndexDamage::Length { found: 67, entry: 34 }));
 
     let with = |at: usize, byte: u8| {
         let mut bytes = good.clone();
         bytes[at] = byte;
         decode(&bytes)
     };
-    assert_eq!(
-        with(34 + 1, 1),
-        Err(IndexDamage::NewerVersion {
-            entry: 1,
-            version: 1
-        })
-    );
+    assert_eq!(with(34 + 1, 1), Err(IndexDamage::NewerVersion { entry: 1, version: 1 }));
     assert_eq!(with(34, 0x80), Err(IndexDamage::OutOfSegment { entry: 1 }));
-    assert_eq!(
-        with(34 + 2, 0x80),
-        Err(IndexDamage::OutOfSegment { entry: 1 })
-    );
-    assert_eq!(
-        with(34 + 10, 0x80),
-        Err(IndexDamage::OutOfSegment { entry: 1 })
-    );
-    assert_eq!(
-        with(34 + 17, 16),
-        Err(IndexDamage::OutOfSegment { entry: 1 })
-    );
+    assert_eq!(with(34 + 2, 0x80), Err(IndexDamage::OutOfSegment { entry: 1 }));
+    assert_eq!(with(34 + 10, 0x80), Err(IndexDamage::OutOfSegment { entry: 1 }));
+    assert_eq!(with(34 + 17, 16), Err(IndexDamage::OutOfSegment { entry: 1 }));
     assert_eq!(with(34 + 25, 10), Err(IndexDamage::Order { entry: 1 }));
 }
 
@@ -206,17 +166,9 @@ fn random_history(numbers: &mut Numbers, entries: usize) -> Vec<AbortedEntry> {
             open.push((offset, i64::try_from(numbers.below(1000)).unwrap()));
         } else {
             let old = numbers.below(200) == 0;
-            let at = if old {
-                0
-            } else {
-                open.len() - 1 - numbers.index(open.len().min(4))
-            };
+            let at = if old { 0 } else { open.len() - 1 - numbers.index(open.len().min(4)) };
             let (first, producer) = open.remove(at);
-            let stable = open
-                .iter()
-                .map(|(first, _)| *first)
-                .min()
-                .unwrap_or(offset + 1);
+            let stable = open.iter().map(|(first, _)| *first).min().unwrap_or(offset + 1);
             if numbers.below(4) > 0 {
                 done.push(aborted(producer, first, offset, stable));
             }
@@ -239,11 +191,7 @@ fn collecting_finds_what_a_scan_of_every_entry_finds() {
         let end = history.last().unwrap().last_offset.get() + 5;
         for round in 0..200 {
             let fetch = numbers.below(end.unsigned_abs()).cast_signed();
-            let length = if round % 2 == 0 {
-                20
-            } else {
-                end.unsigned_abs()
-            };
+            let length = if round % 2 == 0 { 20 } else { end.unsigned_abs() };
             let upper = fetch + 1 + numbers.below(length).cast_signed();
             assert_eq!(
                 collect(&index, fetch, upper),
@@ -251,10 +199,7 @@ fn collecting_finds_what_a_scan_of_every_entry_finds() {
                 "{entries} entries, {fetch}..{upper}"
             );
         }
-        assert_eq!(
-            AbortedIndex::decode(Offset::ZERO, &index.encode()),
-            Ok(index.clone())
-        );
+        assert_eq!(AbortedIndex::decode(Offset::ZERO, &index.encode()), Ok(index.clone()));
 
         let cut = history[entries / 2].last_offset;
         index.truncate_to(cut);
@@ -290,9 +235,7 @@ fn one_hit_among_a_million_entries_is_found_without_reading_them() {
 
 #[test]
 fn a_lone_small_value_is_found_wherever_a_level_begins() {
-    for lone in [
-        0, 63, 64, 65, 4095, 4096, 4097, 4159, 4160, 8191, 8192, 8999,
-    ] {
+    for lone in [0, 63, 64, 65, 4095, 4096, 4097, 4159, 4160, 8191, 8192, 8999] {
         let value = |n: usize| (n < 9000).then_some(if n == lone { 5 } else { 6 });
         let mut minima = Minima::default();
         for number in 0..9000 {
@@ -300,11 +243,7 @@ fn a_lone_small_value_is_found_wherever_a_level_begins() {
         }
         for from in [0, 1, 64, 4095, 4096, lone] {
             let expected = (from <= lone).then_some(lone);
-            assert_eq!(
-                minima.first_at_most(5, from, value),
-                expected,
-                "{lone} from {from}"
-            );
+            assert_eq!(minima.first_at_most(5, from, value), expected, "{lone} from {from}");
         }
     }
 }
@@ -341,13 +280,9 @@ fn observe_all(indexer: &mut SegmentIndexer, batches: &[(u32, u32, Offset, i64)]
 #[test]
 fn an_entry_falls_due_after_more_than_the_interval() {
     let mut indexer = SegmentIndexer::new(Offset::new(100), 200);
-    for (position, size, last) in [
-        (0, 100, 100),
-        (100, 100, 101),
-        (200, 1, 102),
-        (201, 300, 103),
-        (501, 99, 104),
-    ] {
+    for (position, size, last) in
+        [(0, 100, 100), (100, 100, 101), (200, 1, 102), (201, 300, 103), (501, 99, 104)]
+    {
         indexer.observe(position, size, Offset::new(last), 1000 + last);
     }
     // Behind the batch at 200 lie exactly 200 bytes: not more. Behind 201, 201; behind 501, 300.
@@ -357,10 +292,7 @@ fn an_entry_falls_due_after_more_than_the_interval() {
         600,
     );
     assert_eq!(Ok(indexer.offsets().clone()), expected);
-    assert_eq!(
-        indexer.times().lookup(i64::MAX),
-        Some((1104, Offset::new(104)))
-    );
+    assert_eq!(indexer.times().lookup(i64::MAX), Some((1104, Offset::new(104))));
     assert_eq!(indexer.times().len(), 2);
 }
 
@@ -414,14 +346,8 @@ fn no_batch_up_to_a_time_entry_is_younger_than_it() {
         let Some((bound, offset)) = indexer.times().lookup(timestamp) else {
             continue;
         };
-        assert!(
-            all.iter()
-                .all(|(_, _, last, ts)| *last > offset || *ts <= bound)
-        );
-        assert!(
-            all.iter()
-                .any(|(_, _, last, ts)| *last == offset && *ts == bound)
-        );
+        assert!(all.iter().all(|(_, _, last, ts)| *last > offset || *ts <= bound));
+        assert!(all.iter().any(|(_, _, last, ts)| *last == offset && *ts == bound));
     }
     for (position, _, last, _) in &all {
         let (offset, start) = indexer.offsets().lookup(*last);
@@ -468,10 +394,7 @@ fn either_full_index_makes_the_segment_roll() {
     assert!(!indexer.is_full(24));
     indexer.observe(0, 100, Offset::ZERO, 5);
     indexer.observe(100, 100, Offset::new(1), 6);
-    assert!(
-        indexer.is_full(24),
-        "one time entry, and room for the closing one only"
-    );
+    assert!(indexer.is_full(24), "one time entry, and room for the closing one only");
     assert!(!indexer.is_full(36));
     indexer.set_interval_bytes(1000);
     indexer.observe(200, 100, Offset::new(2), 7);
@@ -481,19 +404,11 @@ fn either_full_index_makes_the_segment_roll() {
 #[test]
 fn damage_reads_as_a_sentence() {
     assert_eq!(
-        IndexDamage::Length {
-            found: 13,
-            entry: 12
-        }
-        .to_string(),
+        IndexDamage::Length { found: 13, entry: 12 }.to_string(),
         "13 bytes are not a whole number of 12-byte entries"
     );
     assert_eq!(
-        IndexDamage::NewerVersion {
-            entry: 3,
-            version: 1
-        }
-        .to_string(),
+        IndexDamage::NewerVersion { entry: 3, version: 1 }.to_string(),
         "entry 3 has version 1, newer than is known"
     );
 }
@@ -503,11 +418,7 @@ fn damage_reads_as_a_sentence() {
 fn a_damaged_file_is_refused_or_read_as_it_stands() {
     let mut indexer = SegmentIndexer::new(Offset::new(1000), 4096);
     observe_all(&mut indexer, &batches(1000, 100));
-    let files = [
-        indexer.offsets().encode(),
-        indexer.times().encode(),
-        four_aborted().encode(),
-    ];
+    let files = [indexer.offsets().encode(), indexer.times().encode(), four_aborted().encode()];
     let trimmed = |bytes: &[u8], entry: usize| {
         let used = bytes.chunks(entry).rposition(|e| e.iter().any(|b| *b != 0));
         bytes[..used.map_or(0, |last| (last + 1) * entry)].to_vec()
@@ -540,8 +451,5 @@ fn a_damaged_file_is_refused_or_read_as_it_stands() {
             accepted[2] += 1;
         }
     }
-    assert!(
-        accepted.iter().all(|count| (600..2900).contains(count)),
-        "{accepted:?}"
-    );
+    assert!(accepted.iter().all(|count| (600..2900).contains(count)), "{accepted:?}");
 }

@@ -33,10 +33,7 @@ struct Entry {
 impl TimeIndex {
     /// The empty index of the segment at `base`.
     pub(crate) const fn new(base: Offset) -> Self {
-        Self {
-            base,
-            entries: Vec::new(),
-        }
+        Self { base, entries: Vec::new() }
     }
 
     /// Adds that no record up to `offset` is younger than `timestamp`; whether it was added.
@@ -47,10 +44,7 @@ impl TimeIndex {
         let Some(relative) = relative(self.base, offset) else {
             return false;
         };
-        let entry = Entry {
-            timestamp,
-            relative,
-        };
+        let entry = Entry { timestamp, relative };
         if !self.may_follow(entry) {
             return false;
         }
@@ -64,20 +58,14 @@ impl TimeIndex {
     /// # Complexity
     /// O(log n).
     pub(crate) fn lookup(&self, timestamp: i64) -> Option<(i64, Offset)> {
-        let after = self
-            .entries
-            .partition_point(|entry| entry.timestamp <= timestamp);
-        after
-            .checked_sub(1)
-            .and_then(|i| self.entries.get(i))
-            .map(|entry| self.at(*entry))
+        let after = self.entries.partition_point(|entry| entry.timestamp <= timestamp);
+        after.checked_sub(1).and_then(|i| self.entries.get(i)).map(|entry| self.at(*entry))
     }
 
     /// Removes the entries at and after `offset`.
     pub(crate) fn truncate_to(&mut self, offset: Offset) {
-        let kept = self
-            .entries
-            .partition_point(|entry| absolute(self.base, entry.relative) < offset);
+        let kept =
+            self.entries.partition_point(|entry| absolute(self.base, entry.relative) < offset);
         self.entries.truncate(kept);
     }
 
@@ -121,27 +109,18 @@ impl TimeIndex {
     pub(crate) fn decode(base: Offset, bytes: &[u8], end: Offset) -> Result<Self, IndexDamage> {
         let (chunks, rest) = bytes.as_chunks::<ENTRY_BYTES>();
         if !rest.is_empty() {
-            return Err(IndexDamage::Length {
-                found: bytes.len(),
-                entry: ENTRY_BYTES,
-            });
+            return Err(IndexDamage::Length { found: bytes.len(), entry: ENTRY_BYTES });
         }
         let used = chunks.iter().rposition(|chunk| *chunk != [0; ENTRY_BYTES]);
         let used = used.map_or(0, |last| last.saturating_add(1));
-        let mut index = Self {
-            base,
-            entries: Vec::with_capacity(used),
-        };
+        let mut index = Self { base, entries: Vec::with_capacity(used) };
         for (number, chunk) in chunks.iter().take(used).enumerate() {
             let [a, b, c, d, e, f, g, h, i, j, k, l] = *chunk;
             let relative = positive([i, j, k, l])
                 .filter(|relative| absolute(base, *relative) < end)
                 .ok_or(IndexDamage::OutOfSegment { entry: number })?;
             let timestamp = i64::from_be_bytes([a, b, c, d, e, f, g, h]);
-            let entry = Entry {
-                timestamp,
-                relative,
-            };
+            let entry = Entry { timestamp, relative };
             if !index.may_follow(entry) {
                 return Err(IndexDamage::Order { entry: number });
             }
@@ -235,32 +214,14 @@ mod tests {
         };
         assert_eq!(
             TimeIndex::decode(BASE, &[1; 13], END),
-            Err(IndexDamage::Length {
-                found: 13,
-                entry: 12
-            })
+            Err(IndexDamage::Length { found: 13, entry: 12 })
         );
-        assert_eq!(
-            decode(&[(5, 1000)]),
-            Err(IndexDamage::OutOfSegment { entry: 0 })
-        );
-        assert_eq!(
-            decode(&[(5, 1 << 31)]),
-            Err(IndexDamage::OutOfSegment { entry: 0 })
-        );
+        assert_eq!(decode(&[(5, 1000)]), Err(IndexDamage::OutOfSegment { entry: 0 }));
+        assert_eq!(decode(&[(5, 1 << 31)]), Err(IndexDamage::OutOfSegment { entry: 0 }));
         assert_eq!(decode(&[(-1, 3)]), Err(IndexDamage::Order { entry: 0 }));
-        assert_eq!(
-            decode(&[(5, 3), (5, 4)]),
-            Err(IndexDamage::Order { entry: 1 })
-        );
-        assert_eq!(
-            decode(&[(5, 3), (6, 2)]),
-            Err(IndexDamage::Order { entry: 1 })
-        );
-        assert_eq!(
-            decode(&[(5, 3), (0, 0), (6, 4)]),
-            Err(IndexDamage::Order { entry: 1 })
-        );
+        assert_eq!(decode(&[(5, 3), (5, 4)]), Err(IndexDamage::Order { entry: 1 }));
+        assert_eq!(decode(&[(5, 3), (6, 2)]), Err(IndexDamage::Order { entry: 1 }));
+        assert_eq!(decode(&[(5, 3), (0, 0), (6, 4)]), Err(IndexDamage::Order { entry: 1 }));
     }
 
     //

@@ -65,16 +65,11 @@ impl AbortedIndex {
         if entry.last_offset < self.base || entry.first_offset > entry.last_offset {
             return Err(IndexDamage::OutOfSegment { entry: number });
         }
-        if self
-            .entries
-            .last()
-            .is_some_and(|last| entry.last_offset <= last.last_offset)
-        {
+        if self.entries.last().is_some_and(|last| entry.last_offset <= last.last_offset) {
             return Err(IndexDamage::Order { entry: number });
         }
         self.first_offsets.push(number, entry.first_offset.get());
-        self.stable_complements
-            .push(number, complement(entry.last_stable_offset));
+        self.stable_complements.push(number, complement(entry.last_stable_offset));
         self.entries.push(entry);
         Ok(())
     }
@@ -90,21 +85,18 @@ impl AbortedIndex {
         upper_bound: Offset,
         found: &mut Vec<AbortedTxn>,
     ) -> bool {
-        let start = self
-            .entries
-            .partition_point(|entry| entry.last_offset < fetch_offset);
-        let stop = self
-            .stable_complements
-            .first_at_most(complement(upper_bound), start, |n| {
-                Some(complement(self.entries.get(n)?.last_stable_offset))
-            });
+        let start = self.entries.partition_point(|entry| entry.last_offset < fetch_offset);
+        let stop = self.stable_complements.first_at_most(complement(upper_bound), start, |n| {
+            Some(complement(self.entries.get(n)?.last_stable_offset))
+        });
         let Some(bound) = upper_bound.checked_add(-1) else {
             return stop.is_some();
         };
         let mut from = start;
-        while let Some(hit) = self.first_offsets.first_at_most(bound.get(), from, |n| {
-            Some(self.entries.get(n)?.first_offset.get())
-        }) {
+        while let Some(hit) = self
+            .first_offsets
+            .first_at_most(bound.get(), from, |n| Some(self.entries.get(n)?.first_offset.get()))
+        {
             if stop.is_some_and(|stop| hit > stop) {
                 break;
             }
@@ -119,9 +111,7 @@ impl AbortedIndex {
 
     /// Removes the transactions whose marker lies at or after `offset` (D-42).
     pub(crate) fn truncate_to(&mut self, offset: Offset) {
-        let kept = self
-            .entries
-            .partition_point(|entry| entry.last_offset < offset);
+        let kept = self.entries.partition_point(|entry| entry.last_offset < offset);
         if kept == self.entries.len() {
             return;
         }
@@ -130,8 +120,7 @@ impl AbortedIndex {
         self.stable_complements = Minima::default();
         for (number, entry) in self.entries.iter().enumerate() {
             self.first_offsets.push(number, entry.first_offset.get());
-            self.stable_complements
-                .push(number, complement(entry.last_stable_offset));
+            self.stable_complements.push(number, complement(entry.last_stable_offset));
         }
     }
 
@@ -173,10 +162,7 @@ impl AbortedIndex {
     pub(crate) fn decode(base: Offset, bytes: &[u8]) -> Result<Self, IndexDamage> {
         let (chunks, rest) = bytes.as_chunks::<ENTRY_BYTES>();
         if !rest.is_empty() {
-            return Err(IndexDamage::Length {
-                found: bytes.len(),
-                entry: ENTRY_BYTES,
-            });
+            return Err(IndexDamage::Length { found: bytes.len(), entry: ENTRY_BYTES });
         }
         let mut index = Self::new(base);
         index.entries.reserve_exact(chunks.len());
@@ -184,10 +170,7 @@ impl AbortedIndex {
             let (version, entry) =
                 decode_entry(chunk).ok_or(IndexDamage::OutOfSegment { entry: number })?;
             if version > VERSION {
-                return Err(IndexDamage::NewerVersion {
-                    entry: number,
-                    version,
-                });
+                return Err(IndexDamage::NewerVersion { entry: number, version });
             }
             if version < VERSION
                 || !entry.producer_id.is_some()

@@ -199,6 +199,7 @@ impl LogInner {
         old.segment.roll(base, old.indexes());
         state.segments.push(segment);
         state.rolled.push_back(old);
+        state.release_rolled();
     }
 }
 

@@ -221,13 +221,19 @@ impl LogState {
                 active.durable = active.written;
                 active.tail.release(active.durable, TAIL_KEEP_BYTES);
             }
-            while let Some(done) = self.rolled.front().filter(|a| a.durable == a.size()) {
-                self.to_seal.push(Arc::clone(&done.segment));
-                self.rolled.pop_front();
-            }
+            self.release_rolled();
             if !self.manual_high_watermark {
                 self.advance_high_watermark(self.durable_end);
             }
+        }
+    }
+}
+
+impl LogState {
+    /// Hands rolled segments that are durable to the last byte over to be sealed.
+    pub(super) fn release_rolled(&mut self) {
+        while let Some(done) = self.rolled.pop_front_if(|a| a.durable == a.size()) {
+            self.to_seal.push(done.segment);
         }
     }
 }

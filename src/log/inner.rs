@@ -68,6 +68,8 @@ pub(super) struct LogState {
     pub(super) wants_durable: bool,
     /// Unreadable ranges, by first offset.
     pub(super) damaged: Vec<DamagedRange>,
+    /// Where the last checkpoint that was written ends: restarts replay from here.
+    pub(super) checkpointed_end: Offset,
     /// Bytes appended since the last checkpoint.
     pub(super) uncheckpointed_bytes: u64,
     pub(super) closed: bool,

@@ -30,7 +30,7 @@ struct Checkpoint {
     segment: Arc<Segment>,
     offsets: Vec<u8>,
     times: Vec<u8>,
-    aborted: Option<Vec<u8>>,
+    aborted: Vec<u8>,
 }
 
 impl Checkpoint {
@@ -44,7 +44,7 @@ impl Checkpoint {
             segment: Arc::clone(&active.segment),
             offsets: active.indexer.offsets().encode(),
             times: active.indexer.times().encode(),
-            aborted: (!active.aborted.is_empty()).then(|| active.aborted.encode()),
+            aborted: active.aborted.encode(),
         }
     }
 }
@@ -90,6 +90,8 @@ impl LogInner {
             Checkpoint::take(&state)
         };
         self.wait_durable(taken.end)?;
+        // A restart trusts the indexes of every segment below the checkpoint.
+        self.seal_rolled()?;
         self.write_checkpoint(&taken)
     }
 
@@ -103,7 +105,9 @@ impl LogInner {
         let _one_at_a_time = self.maintenance.lock();
         self.write_index_files(taken)
             .and_then(|()| self.write_state(taken))
-            .map_err(|e| Error::io(format!("write a checkpoint of {}", self.name), e))
+            .map_err(|e| Error::io(format!("write a checkpoint of {}", self.name), e))?;
+        self.state.lock().checkpointed_end = taken.end;
+        Ok(())
     }
 
     fn write_index_files(&self, taken: &Checkpoint) -> io::Result<()> {
@@ -117,7 +121,7 @@ impl LogInner {
         };
         write(FileKind::OffsetIndex, &taken.offsets)?;
         write(FileKind::TimeIndex, &taken.times)?;
-        taken.aborted.as_ref().map_or(Ok(()), |bytes| write(FileKind::TxnIndex, bytes))
+        write(FileKind::TxnIndex, &taken.aborted)
     }
 
     fn write_state(&self, taken: &Checkpoint) -> io::Result<()> {
@@ -255,15 +259,27 @@ impl LogInner {
 
     /// Removes segments that lie wholly before the log start offset. Readers that hold one
     /// keep it.
+    ///
+    /// INV-STATE-COVERS-TRIM: what only those segments could tell of producers is in a checkpoint
+    /// first, or a restart would not know a retry of theirs.
     pub(super) fn remove_trimmed(self: &Arc<Self>) -> Result<()> {
+        let uncovered = {
+            let state = self.state.lock();
+            let gone = state.trimmed_segments();
+            let end = state.segments.get(..gone).and_then(<[_]>::last).and_then(|s| s.end());
+            end.is_some_and(|end| end > state.checkpointed_end)
+        };
+        if uncovered {
+            self.checkpoint()?;
+        }
         let _one_at_a_time = self.maintenance.lock();
         let gone: Vec<Arc<Segment>> = {
             let mut state = self.state.lock();
-            let log_start = state.log_start;
-            let keep = state
-                .segments
-                .partition_point(|s| s.is_sealed() && s.end().is_some_and(|end| end <= log_start));
-            state.segments.drain(..keep).collect()
+            let covered = state.checkpointed_end;
+            let gone = state.trimmed_segments();
+            let uncovered = |s: &Arc<Segment>| s.end().is_none_or(|end| end > covered);
+            let gone = state.segments[..gone].iter().position(uncovered).unwrap_or(gone);
+            state.segments.drain(..gone).collect()
         };
         for segment in &gone {
             segment
@@ -280,9 +296,11 @@ impl LogInner {
         if state.active.size() > 0 {
             let base = state.end;
             self.roll(&mut state, base, now_ms);
+            let sealable = !state.to_seal.is_empty();
             drop(state);
-            self.enqueue();
-            self.committer.kick();
+            if sealable {
+                self.request_maintenance();
+            }
         }
     }
 
@@ -393,6 +411,13 @@ impl LogState {
             start = Some(end);
         }
         start.filter(|start| *start > self.log_start)
+    }
+
+    /// How many segments lie wholly before the log start offset.
+    fn trimmed_segments(&self) -> usize {
+        let log_start = self.log_start;
+        self.segments
+            .partition_point(|s| s.is_sealed() && s.end().is_some_and(|end| end <= log_start))
     }
 
     pub(super) fn size_bytes(&self) -> u64 {

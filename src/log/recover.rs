@@ -197,6 +197,8 @@ struct Loader {
     segments: Vec<Arc<Segment>>,
     /// Walked and rolled: their indexes are to be written, their padding to be trimmed.
     to_seal: Vec<Arc<Segment>>,
+    /// The data files that were walked.
+    walked: Vec<Arc<dyn File>>,
     /// The next offset expected while walking.
     expected: Offset,
 }
@@ -216,6 +218,7 @@ impl Loader {
             damaged: Vec::new(),
             segments: Vec::new(),
             to_seal: Vec::new(),
+            walked: Vec::new(),
             expected: Offset::ZERO,
         })
     }
@@ -228,7 +231,9 @@ impl Loader {
         self.replay_from = first;
         self.restore_producers(&states, &snapshots, log_start)?;
         self.load_epochs()?;
+        self.ensure_aborted_indexes()?;
         let active = self.load_segments(log_start)?;
+        self.make_durable()?;
         let end = self.expected;
         self.epochs.truncate_from_end(end);
         self.epochs.truncate_from_start(log_start);
@@ -250,6 +255,7 @@ impl Loader {
             producers: self.producers,
             wants_durable: false,
             damaged: self.damaged,
+            checkpointed_end: self.replay_from,
             uncheckpointed_bytes: 0,
             closed: false,
         };
@@ -336,6 +342,44 @@ impl Loader {
         Ok(())
     }
 
+    /// Builds the transaction indexes of the segments below the replay point again if one is missing
+    /// or damaged. It takes a walk over all of them, since an aborted transaction may have begun in
+    /// any earlier segment.
+    fn ensure_aborted_indexes(&mut self) -> Result<()> {
+        if !self.is_ours {
+            return Ok(());
+        }
+        let replay_from = self.replay_from;
+        let below: Vec<Offset> =
+            self.bases.iter().copied().filter(|base| *base < replay_from).collect();
+        let mut wrong = Vec::new();
+        for base in &below {
+            let name = segment_file(*base, FileKind::TxnIndex);
+            let bytes = self.read(&name, STATE_BYTES_MAX)?;
+            if !bytes.is_some_and(|bytes| AbortedIndex::decode(*base, &bytes).is_ok()) {
+                wrong.push(name);
+            }
+        }
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        self.report.rebuilt.extend(wrong);
+        let storage = Arc::clone(&self.source.shared.io.storage);
+        let failed = |e| Error::io(format!("rebuild the indexes of {}", self.source.name), e);
+        let mut producers =
+            ProducerTable::new(LogInner::limits(&self.source.shared, &self.source.config));
+        for base in below {
+            let path = self.source.path.join(segment_file(base, FileKind::Log));
+            let file = storage.open(&path, OpenMode::Read, false).map_err(failed)?;
+            let len = file.len().map_err(failed)?;
+            let aborted = replay_aborted(Scanner::new(file, 0, len), base, &mut producers)?;
+            let name = segment_file(base, FileKind::TxnIndex);
+            checkpoint::replace_file(storage.as_ref(), &self.source.path, &name, &aborted.encode())
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+
     fn load_epochs(&mut self) -> Result<()> {
         if let Some(bytes) = self.read(LEADER_EPOCH_CHECKPOINT, TEXT_BYTES_MAX)? {
             match LeaderEpochCache::decode(&bytes) {
@@ -372,6 +416,9 @@ impl Loader {
         for (index, base) in bases.iter().enumerate().skip(walked) {
             let last = index + 1 == bases.len();
             let walk = self.walk(*base)?;
+            if !self.source.clean {
+                self.walked.push(Arc::clone(&walk.file));
+            }
             let torn = match (walk.torn, bases.get(index + 1)) {
                 (true, _) => true,
                 (false, Some(next)) => self.is_gap_torn(*next, &bases[index + 1..])?,
@@ -518,17 +565,12 @@ impl Loader {
         let Some(bytes) = self.read(&name, STATE_BYTES_MAX)? else {
             return Ok(AbortedIndex::new(base));
         };
-        match AbortedIndex::decode(base, &bytes) {
-            Ok(mut aborted) => {
-                aborted.truncate_to(self.replay_from);
-                Ok(aborted)
-            }
-            Err(damage) => {
-                // Only a replay from the log's start can tell what it held.
-                let context = format!("{}: {name}: {damage}", self.source.name);
-                Err(Error::new(ErrorKind::Invalid, context))
-            }
-        }
+        // Damage was dealt with before the walk; what is left is a file of a segment at or above the
+        // replay point, all of which is replayed.
+        let mut aborted =
+            AbortedIndex::decode(base, &bytes).unwrap_or_else(|_damage| AbortedIndex::new(base));
+        aborted.truncate_to(self.replay_from);
+        Ok(aborted)
     }
 
     /// Takes one right batch into account.
@@ -583,6 +625,20 @@ impl Loader {
         self.expected = next;
         walk.end = end_position;
         Ok(found.is_some())
+    }
+
+    /// Flushes what was walked. It may have come from the page cache of a killed process, and from
+    /// here on readers see it and retries are answered from it.
+    fn make_durable(&self) -> Result<()> {
+        let failed = |e| Error::io(format!("flush {}", self.source.name), e);
+        for file in &self.walked {
+            file.sync().map_err(failed)?;
+        }
+        if !self.walked.is_empty() {
+            let storage = &self.source.shared.io.storage;
+            storage.sync_dir(&self.source.path).map_err(failed)?;
+        }
+        Ok(())
     }
 
     fn next_base_after(&self, base: Offset) -> Option<Offset> {
@@ -660,9 +716,9 @@ impl Loader {
         let failed = |e| Error::io(format!("recover {}", self.source.name), e);
         if walk.end < walk.len {
             self.report.cut_bytes += leftover_bytes(&walk).map_err(failed)?;
-            // Before the first append: what is cut must not come back behind it.
+            // Durable before the first append (by `make_durable`): what is cut must not come back
+            // behind it.
             walk.file.set_len(walk.end).map_err(failed)?;
-            walk.file.sync().map_err(failed)?;
         }
         let prefix_start = block_floor(walk.end);
         let mut prefix = vec![0; usize::try_from(walk.end - prefix_start).unwrap_or(0)];
@@ -738,12 +794,7 @@ struct Walk {
 impl Walk {
     /// Indexes a transaction that was aborted. An index that disagrees with the batches loses.
     fn note_aborted(&mut self, txn: &CompletedTxn) {
-        let entry = AbortedEntry {
-            producer_id: txn.producer_id,
-            first_offset: txn.first_offset,
-            last_offset: txn.last_offset,
-            last_stable_offset: txn.last_stable_offset,
-        };
+        let entry = aborted_entry(txn);
         if self.aborted.append(entry).is_err() {
             self.aborted.truncate_to(txn.last_offset);
             // With everything at or above it gone there is nothing left to disagree with.
@@ -757,6 +808,42 @@ impl Walk {
             times: self.indexer.times().clone(),
             aborted: self.aborted,
         }
+    }
+}
+
+/// The aborted transactions that end in one segment, given the producers as of its base.
+fn replay_aborted(
+    mut scanner: Scanner,
+    base: Offset,
+    producers: &mut ProducerTable,
+) -> Result<AbortedIndex> {
+    let mut aborted = AbortedIndex::new(base);
+    let mut expected = base;
+    loop {
+        let failed = |e| Error::io("rebuild a transaction index", e);
+        let facts = match scanner.step().map_err(failed)? {
+            Step::Batch { batch, .. } => stored_facts(&batch)?,
+            Step::End => return Ok(aborted),
+            Step::Bad => match resync(&mut scanner, expected).map_err(failed)? {
+                Some(_) => continue,
+                None => return Ok(aborted),
+            },
+        };
+        expected = facts.last_offset.next();
+        if let Some(txn) = producers.apply(&facts, 0).filter(|txn| txn.aborted) {
+            // Out of order only if the batches are, which the walk has ruled out.
+            let _ = aborted.append(aborted_entry(&txn));
+        }
+    }
+}
+
+/// The index entry of an aborted transaction.
+pub(super) fn aborted_entry(txn: &CompletedTxn) -> AbortedEntry {
+    AbortedEntry {
+        producer_id: txn.producer_id,
+        first_offset: txn.first_offset,
+        last_offset: txn.last_offset,
+        last_stable_offset: txn.last_stable_offset,
     }
 }
 

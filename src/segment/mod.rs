@@ -192,7 +192,8 @@ impl Segment {
         let Some(bytes) = self.read_index(FileKind::TimeIndex)? else { return Ok(None) };
         let end = self.end().unwrap_or(Offset::new(i64::MAX));
         let Ok(times) = TimeIndex::decode(self.base, &bytes, end) else { return Ok(None) };
-        // No aborted transaction, no file (D-39).
+        // Recovery has seen to it that there is one, unless Kafka wrote the log and there is no aborted
+        // transaction in the segment (D-39).
         let aborted = match self.read_index(FileKind::TxnIndex)? {
             None => AbortedIndex::new(self.base),
             Some(bytes) => match AbortedIndex::decode(self.base, &bytes) {
@@ -221,9 +222,8 @@ impl Segment {
         if let Some(indexes) = indexes {
             self.write_index(FileKind::OffsetIndex, &indexes.offsets.encode())?;
             self.write_index(FileKind::TimeIndex, &indexes.times.encode())?;
-            if !indexes.aborted.is_empty() {
-                self.write_index(FileKind::TxnIndex, &indexes.aborted.encode())?;
-            }
+            // Even if it is empty: a missing one means that it must be built again.
+            self.write_index(FileKind::TxnIndex, &indexes.aborted.encode())?;
         }
         self.storage.sync_dir(&self.dir)?;
         // The next user opens it for reading only: nothing can write it any more.
@@ -232,11 +232,11 @@ impl Segment {
         Ok(())
     }
 
-    /// Writes an index file whole and flushes it. Torn, it is rebuilt: it is a cache.
-    pub(crate) fn write_index(&self, kind: FileKind, bytes: &[u8]) -> io::Result<()> {
-        let file = self.storage.open(&self.path(kind), OpenMode::Truncate, false)?;
-        file.write_at(bytes, 0)?;
-        file.sync()
+    /// Replaces an index file. The old one stays until the new one is whole: recovery may need what
+    /// both hold.
+    fn write_index(&self, kind: FileKind, bytes: &[u8]) -> io::Result<()> {
+        let name = segment_file(self.base, kind);
+        crate::checkpoint::replace_file(self.storage.as_ref(), &self.dir, &name, bytes)
     }
 
     /// Removes every file of the segment; readers that hold it keep reading.

@@ -4,11 +4,7 @@
 //! A suffix after the extension marks a file that is on its way in or out (D-5, D-6). Nothing here
 //! touches the disk.
 
-#![cfg_attr(
-    not(test),
-    deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)
-)]
-#![cfg_attr(not(test), expect(dead_code, reason = "used by the log core"))]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 use crate::options::LogName;
 use crate::types::Offset;
@@ -116,9 +112,8 @@ pub(crate) fn parse_file_name(name: &str) -> Option<(Offset, FileKind, Suffix)> 
         return None;
     }
     let base = Offset::new(stem.parse().ok()?);
-    let (kind, tail) = FileKind::ALL
-        .into_iter()
-        .find_map(|k| Some((k, rest.strip_prefix(k.extension())?)))?;
+    let (kind, tail) =
+        FileKind::ALL.into_iter().find_map(|k| Some((k, rest.strip_prefix(k.extension())?)))?;
     let suffix = Suffix::ALL.into_iter().find(|s| s.text() == tail)?;
     Some((base, kind, suffix))
 }
@@ -140,9 +135,7 @@ pub(crate) fn delete_dir_name(log: &LogName, uuid: [u8; 16]) -> String {
 
 /// Whether a directory waits for its removal.
 pub(crate) fn is_delete_dir(name: &str) -> bool {
-    let Some((log, unique)) = name
-        .strip_suffix(DELETE_MARK)
-        .and_then(|rest| rest.rsplit_once('.'))
+    let Some((log, unique)) = name.strip_suffix(DELETE_MARK).and_then(|rest| rest.rsplit_once('.'))
     else {
         return false;
     };
@@ -162,10 +155,7 @@ mod tests {
             for kind in FileKind::ALL {
                 for suffix in Suffix::ALL {
                     let name = segment_file_with(Offset::new(offset), kind, suffix);
-                    assert_eq!(
-                        parse_file_name(&name),
-                        Some((Offset::new(offset), kind, suffix))
-                    );
+                    assert_eq!(parse_file_name(&name), Some((Offset::new(offset), kind, suffix)));
                 }
             }
         }

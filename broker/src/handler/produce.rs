@@ -1,0 +1,243 @@
+//! Produce: every batch is staged before the next request is read, and acknowledged later.
+//!
+//! `acks` 1 and −1 mean the same on one node: the answer waits until the log's durability
+//! (`log.durability`, by default a flush to stable storage) is reached. `acks` 0 is not answered,
+//! and an error closes the connection, which is all that its client can notice.
+
+use super::offsets::isolation;
+use super::{Broker, Call, Code, Reply, Verdict};
+use crate::protocol::produce::{
+    PartitionProduceData, PartitionProduceResponse, TopicProduceData, TopicProduceResponse,
+};
+use crate::protocol::{ProduceRequest, ProduceResponse, Str};
+use crate::topics::Topic;
+use oncelog::{AppendOptions, AppendTicket, Appended, Error, ErrorKind, LeaderEpoch, Log};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Position and size of a batch's attributes.
+const ATTRIBUTES_AT: usize = 21;
+const CODEC_MASK: i16 = 0b111;
+const CODEC_ZSTD: i16 = 4;
+const TRANSACTIONAL: i16 = 1 << 4;
+/// The first version whose clients know zstd.
+const ZSTD_SINCE: i16 = 7;
+
+/// A topic of the answer, with what is still under way.
+struct StagedTopic {
+    name: Str,
+    partitions: Vec<StagedPartition>,
+}
+
+/// A partition: refused, or appended and not acknowledged yet.
+struct StagedPartition {
+    index: i32,
+    outcome: Result<(Log, AppendTicket), Refused>,
+}
+
+/// Why nothing was appended, or why it is not acknowledged.
+struct Refused {
+    code: Code,
+    message: Option<String>,
+    /// The log start offset, for the codes that carry it.
+    log_start_offset: i64,
+}
+
+impl Refused {
+    fn code(code: Code) -> Self {
+        Self { code, message: None, log_start_offset: -1 }
+    }
+
+    fn by_engine(error: &Error, log: Option<&Log>) -> Self {
+        let code = Code::from(error);
+        let start = log.map_or(-1, |log| log.offsets().log_start_offset.get());
+        let carries_start = matches!(
+            code,
+            Code::InvalidRecord
+                | Code::InvalidTimestamp
+                | Code::OutOfOrderSequence
+                | Code::InvalidProducerEpoch
+                | Code::InvalidTxnState
+        );
+        Self {
+            code,
+            message: Some(error.to_string()),
+            log_start_offset: if carries_start { start } else { -1 },
+        }
+    }
+}
+
+impl Broker {
+    pub(super) async fn produce(&self, call: Call, request: ProduceRequest) -> Verdict {
+        let acks = request.acks;
+        let wait = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+        let (refusal, mut topics) = (whole_request_refusal(&request), Vec::new());
+        for topic in request.topic_data {
+            topics.push(self.stage_topic(call.version, refusal, topic, wait).await);
+        }
+        if acks == 0 {
+            let failed = topics.iter().flat_map(|t| &t.partitions).any(|p| p.outcome.is_err());
+            return if failed { Verdict::Close } else { Verdict::Silent };
+        }
+        let acknowledged = async move {
+            let deadline = Instant::now() + wait;
+            let mut responses = Vec::with_capacity(topics.len());
+            for topic in topics {
+                responses.push(acknowledge(topic, deadline).await);
+            }
+            call.answer(ProduceResponse { responses, ..ProduceResponse::default() })
+        };
+        Verdict::Reply(Reply::Later(Box::pin(acknowledged)))
+    }
+
+    async fn stage_topic(
+        &self,
+        version: i16,
+        refusal: Option<Code>,
+        data: TopicProduceData,
+        wait: Duration,
+    ) -> StagedTopic {
+        let topic = self.topics.find(&data.name);
+        let mut partitions = Vec::with_capacity(data.partition_data.len());
+        for partition in data.partition_data {
+            let outcome = match (refusal, &topic) {
+                (Some(code), _) => Err(Refused::code(code)),
+                (None, None) => Err(Refused::code(Code::UnknownTopicOrPartition)),
+                (None, Some(topic)) => self.stage(version, topic, &partition, wait).await,
+            };
+            partitions.push(StagedPartition { index: partition.index, outcome });
+        }
+        StagedTopic { name: data.name, partitions }
+    }
+
+    /// Appends one partition's batch: its offsets are assigned when this returns.
+    async fn stage(
+        &self,
+        version: i16,
+        topic: &Arc<Topic>,
+        data: &PartitionProduceData,
+        wait: Duration,
+    ) -> Result<(Log, AppendTicket), Refused> {
+        let records = data.records.as_deref().unwrap_or_default();
+        if records.is_empty() {
+            return Err(Refused::code(Code::InvalidRecord));
+        }
+        let codec = attributes(records).map(|attributes| attributes & CODEC_MASK);
+        if version < ZSTD_SINCE && codec == Some(CODEC_ZSTD) {
+            return Err(Refused::code(Code::UnsupportedCompression));
+        }
+        if topic.internal {
+            return Err(Refused::code(Code::InvalidTopic));
+        }
+        let log = self.topics.log(topic, data.index).await;
+        let log = log.map_err(|error| Refused::by_engine(&error, None))?;
+        match append(&log, records, wait).await {
+            Ok(ticket) => Ok((log, ticket)),
+            Err(error) => Err(Refused::by_engine(&error, Some(&log))),
+        }
+    }
+}
+
+/// What refuses every partition of a request.
+fn whole_request_refusal(request: &ProduceRequest) -> Option<Code> {
+    if !matches!(request.acks, -1..=1) {
+        return Some(Code::InvalidRequiredAcks);
+    }
+    let batches = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    let transactional = batches
+        .filter_map(|partition| attributes(partition.records.as_deref()?))
+        .any(|attributes| attributes & TRANSACTIONAL != 0);
+    match (transactional, &request.transactional_id) {
+        (true, None) => Some(Code::TransactionalIdAuthorizationFailed),
+        // No transactional id was ever initialised here, so none may write.
+        (true, Some(_)) => Some(Code::InvalidTxnState),
+        (false, _) => None,
+    }
+}
+
+/// The attributes of a batch, if the bytes reach so far.
+fn attributes(batch: &[u8]) -> Option<i16> {
+    let bytes = batch.get(ATTRIBUTES_AT..)?.first_chunk()?;
+    Some(i16::from_be_bytes(*bytes))
+}
+
+/// Appends, waiting for the disk to make progress while too much is staged.
+async fn append(log: &Log, records: &[u8], wait: Duration) -> oncelog::Result<AppendTicket> {
+    let mut options = AppendOptions::default();
+    options.leader_epoch = Some(LeaderEpoch::new(0));
+    let deadline = Instant::now() + wait;
+    loop {
+        let progress = log.wait_for(log.offsets().high_watermark, isolation(0));
+        match log.append(records, &options) {
+            Err(error) if *error.kind() == ErrorKind::Busy => {
+                if !matches!(timeout_at(deadline, progress).await, Ok(Ok(()))) {
+                    return Err(error);
+                }
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn acknowledge(topic: StagedTopic, deadline: Instant) -> TopicProduceResponse {
+    let mut partition_responses = Vec::with_capacity(topic.partitions.len());
+    for partition in topic.partitions {
+        let outcome = match partition.outcome {
+            Ok((log, ticket)) => acknowledged(&log, ticket, deadline).await,
+            Err(refused) => Err(refused),
+        };
+        partition_responses.push(answer(partition.index, outcome));
+    }
+    TopicProduceResponse {
+        name: topic.name,
+        partition_responses,
+        ..TopicProduceResponse::default()
+    }
+}
+
+async fn acknowledged(
+    log: &Log,
+    ticket: AppendTicket,
+    deadline: Instant,
+) -> Result<Appended, Refused> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    match timeout(left, ticket).await {
+        Ok(outcome) => outcome.map_err(|error| Refused::by_engine(&error, Some(log))),
+        // The append goes on; a retry will find it as a duplicate.
+        Err(_) => Err(Refused::code(Code::RequestTimedOut)),
+    }
+}
+
+fn answer(index: i32, outcome: Result<Appended, Refused>) -> PartitionProduceResponse {
+    match outcome {
+        Ok(appended) => PartitionProduceResponse {
+            index,
+            base_offset: appended.base_offset.get(),
+            log_append_time_ms: appended.log_append_time_ms,
+            log_start_offset: appended.log_start_offset.get(),
+            ..PartitionProduceResponse::default()
+        },
+        Err(refused) => PartitionProduceResponse {
+            index,
+            error_code: refused.code.get(),
+            base_offset: -1,
+            log_start_offset: refused.log_start_offset,
+            error_message: refused.message.map(Str::from),
+            ..PartitionProduceResponse::default()
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_of_short_bytes_are_unknown() {
+        assert_eq!(attributes(&[0; 22]), None);
+        let mut batch = [0; 23];
+        batch[22] = 0x14;
+        assert_eq!(attributes(&batch), Some(0x14));
+    }
+}
