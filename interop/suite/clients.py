@@ -12,6 +12,7 @@ from pathlib import Path
 from . import data, tools
 
 WORKER_SECONDS = 120
+LINES_PER_WRITE = 500
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 
 
@@ -20,24 +21,39 @@ class ClientError(Exception):
 
 
 class Production:
-    """A producer at work: the driver can wait until so many records are acknowledged."""
+    """A producer at work: the driver can wait until so many records are acknowledged.
 
-    def __init__(self, processes, feeds):
+    `unseen` is for a client that reports nothing: what it has taken from us, less the most it can hold
+    back, it has had acknowledged.
+    """
+
+    def __init__(self, processes, feeds, unseen=None):
         self.processes = processes
         self.acked = 0
+        self.fed = 0
+        self.unseen = unseen
         self.changed = threading.Condition()
         self.errors = [bytearray() for _ in processes]
         for process, feed, errors in zip(processes, feeds, self.errors):
             threading.Thread(target=self.feed, args=(process, feed), daemon=True).start()
             threading.Thread(target=self.collect, args=(process, errors), daemon=True).start()
 
-    @staticmethod
-    def feed(process, text):
+    def feed(self, process, lines):
         try:
-            process.stdin.write(text)
+            for start in range(0, len(lines), LINES_PER_WRITE):
+                part = lines[start : start + LINES_PER_WRITE]
+                process.stdin.write("".join(part).encode())
+                self.note_fed(len(part))
             process.stdin.close()
         except BrokenPipeError:
             pass  # It died; its exit status tells.
+
+    def note_fed(self, count):
+        with self.changed:
+            self.fed += count
+            if self.unseen is not None:
+                self.acked = max(0, self.fed - self.unseen)
+            self.changed.notify_all()
 
     @staticmethod
     def collect(process, errors):
@@ -45,12 +61,12 @@ class Production:
             errors += line
             del errors[:-8000]
 
-    def watch(self, stream, count):
-        """Follows `stream`; `count(line)` turns a line into the number acknowledged so far, or None."""
+    def watch(self, stream):
+        """Follows what a worker says about its acknowledgements."""
 
         def follow():
             for line in stream:
-                acked = count(line)
+                acked = acknowledged(line)
                 if acked is not None:
                     with self.changed:
                         self.acked = acked
@@ -145,9 +161,8 @@ class Worker(Client):
 
     def start_produce(self, bootstrap, topic, codec, records):
         process = self.spawn([*self.command(), "produce", bootstrap, topic, codec])
-        text = "".join(r.line() for r in records).encode()
-        production = Production([process], [text])
-        production.watch(process.stdout, acknowledged)
+        production = Production([process], [[r.line() for r in records]])
+        production.watch(process.stdout)
         return production
 
     def consume(self, bootstrap, topics, out):
@@ -164,6 +179,11 @@ def acknowledged(line):
 
 class Kcat(Client):
     """kcat as it is. It cannot name a partition per record, so each partition has a process of its own."""
+
+    # It says nothing about acknowledgements. With a short queue, what it has read it has soon delivered:
+    # all but a queue and a pipe full of records, of which none is shorter than 32 bytes here.
+    QUEUE = 5_000
+    PIPE = (64 + 64) * 1024 // 32
 
     FORMAT = r"%t\t%p\t%o\t%T\t%k\t%h\t%S\t%s\n"
 
@@ -183,36 +203,16 @@ class Kcat(Client):
             *("kcat", "-P", "-E", "-b", bootstrap, "-t", topic, "-p", str(partition), "-z", codec),
             *("-K", "\t", "-H", data.HEADER),
             *("-X", "enable.idempotence=true", "-X", "acks=all", "-X", "reconnect.backoff.max.ms=500"),
+            *("-X", f"queue.buffering.max.messages={self.QUEUE}"),
         ]
 
     def start_produce(self, bootstrap, topic, codec, records):
         processes, feeds = [], []
         for partition in sorted({r.partition for r in records}):
             processes.append(self.spawn(self.producer(bootstrap, topic, partition, codec)))
-            own = (f"{r.key}\t{r.value}\n" for r in records if r.partition == partition)
-            feeds.append("".join(own).encode())
-        return Production(processes, feeds)
-
-    def follow(self, bootstrap, topic, production):
-        """kcat says nothing about acknowledgements; a reader of the topic says how far it has come."""
-        reader = subprocess.Popen(
-            [
-                *("kcat", "-C", "-E", "-u", "-b", bootstrap, "-t", topic, "-o", "beginning"),
-                *("-f", r"%o\n", "-X", "reconnect.backoff.max.ms=500"),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        seen = 0
-
-        def count(_line):
-            nonlocal seen
-            seen += 1
-            return seen
-
-        production.watch(reader.stdout, count)
-        return reader
+            feeds.append([f"{r.key}\t{r.value}\n" for r in records if r.partition == partition])
+        unseen = len(processes) * (self.QUEUE + self.PIPE)
+        return Production(processes, feeds, unseen)
 
     def consume(self, bootstrap, topics, out):
         rows = []
@@ -246,7 +246,7 @@ def all_clients():
         return ["java", "-Xmx256m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", tools.java_client(), "Worker"]
 
     return [
-        Kcat(300_000),
+        Kcat(400_000),
         Worker("confluent-kafka", 200_000, tools.python_clients, python("confluent")),
         Worker("kafka-python", 60_000, tools.python_clients, python("kafka_python")),
         Worker("aiokafka", 60_000, tools.python_clients, python("aiokafka")),

@@ -97,18 +97,12 @@ def crash_in_production(run):
     records = run.records(topic, run.client.bulk)
     bootstrap = run.broker.bootstrap
     production = run.client.start_produce(bootstrap, topic, "none", records)
-    follower = None
-    if hasattr(run.client, "follow"):
-        follower = run.client.follow(bootstrap, topic, production)
     try:
         for kill in range(run.kills):
             crash_once(run, production, len(records) * (kill + 1) // (run.kills + 2))
         production.finish()
     finally:
         production.reap()
-        if follower is not None:
-            follower.kill()
-            follower.wait()
     run.written[topic] += records
     run.check([topic], run.out("crash"), run.written)
 
