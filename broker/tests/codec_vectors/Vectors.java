@@ -1,9 +1,9 @@
 // Writes codec.vectors: messages of every api and version we serve, in the bytes of Kafka's own
 // Java client. The Rust tests must read and write the same bytes with the same meaning.
 //
-// Run with kafka-clients 4.3.1 and slf4j-api on the class path, the apis as arguments:
+// Run beside apis.txt, with kafka-clients 4.3.1 and slf4j-api on the class path:
 //
-//     java -cp "$JARS" Vectors.java Produce:0:3-13 Fetch:1:4-18 ... > codec.vectors
+//     java -cp "$JARS" Vectors.java $(cat apis.txt) > codec.vectors
 //
 // A line is: api key, version, "request" or "response", hex, and the message as text. Each message
 // comes twice: once with every field set to a value of its own, once with everything null or empty
