@@ -24,7 +24,11 @@ fuzz_target!(|bytes: &[u8]| {
 fn check(batch: &Batch<'_>) {
     let (offset, epoch) = (batch.base_offset(), batch.leader_epoch());
     let same = batch.patched_header(offset, epoch, None);
-    assert_eq!(same, batch.as_bytes()[..HEADER_BYTES], "an unpatched header is the same");
+    assert_eq!(
+        same,
+        batch.as_bytes()[..HEADER_BYTES],
+        "an unpatched header is the same"
+    );
     check_stamped(batch);
     for origin in [Origin::Client, Origin::Coordinator, Origin::Follower] {
         let mut rules = Rules::new(&LogConfig::default(), origin, 1_700_000_000_000);
@@ -41,27 +45,36 @@ fn check_stamped(batch: &Batch<'_>) {
     let stamped = [&header, batch.records_bytes()].concat();
     let (stamped, rest) = Batch::parse(&stamped).expect("a patched batch parses");
     assert!(rest.is_empty() && stamped.is_crc_valid());
-    assert_eq!((stamped.max_timestamp_ms(), stamped.leader_epoch()), (5, LeaderEpoch::new(1)));
+    assert_eq!(
+        (stamped.max_timestamp_ms(), stamped.leader_epoch()),
+        (5, LeaderEpoch::new(1))
+    );
     let mut rules = Rules::new(&LogConfig::default(), Origin::Client, 5);
     rules.keys_required = true;
     let _ = validate(&stamped, &rules);
 }
 
 fn check_records(batch: &Batch<'_>) {
-    let Ok(records) = batch.records(&LIMITS) else { return };
+    let Ok(records) = batch.records(&LIMITS) else {
+        return;
+    };
     let mut builder = BatchBuilder::new();
     let mut read = Vec::new();
     for record in &records {
         let Ok(record) = record else { return };
         let headers: Vec<Header<'_>> = record.headers().collect();
         let (key, value) = (record.key(), record.value());
-        builder.append(record.timestamp_ms(), key, value, &headers).expect("it is small enough");
+        builder
+            .append(record.timestamp_ms(), key, value, &headers)
+            .expect("it is small enough");
         read.push(record);
     }
     let Ok(rebuilt) = builder.build() else { return };
     let (rebuilt, _) = Batch::parse(&rebuilt).expect("a built batch parses");
     assert!(rebuilt.is_crc_valid());
-    let again = rebuilt.records(&LIMITS).expect("a built batch is not compressed");
+    let again = rebuilt
+        .records(&LIMITS)
+        .expect("a built batch is not compressed");
     for (first, second) in read.iter().zip(&again) {
         let second = second.expect("a built record is read");
         assert_eq!(first.timestamp_ms(), second.timestamp_ms());

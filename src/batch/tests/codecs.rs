@@ -187,7 +187,7 @@ fn lz4_frames_of_every_shape_are_read() {
     for mode in [BlockMode::Independent, BlockMode::Linked] {
         for size in [BlockSize::Max64KB, BlockSize::Max256KB, BlockSize::Max4MB] {
             let info = FrameInfo::new()
-                .block_mode(mode.clone())
+                .block_mode(mode)
                 .block_size(size)
                 .block_checksums(true)
                 .content_checksum(true)

@@ -17,24 +17,28 @@ fn sample(codec: Compression) -> Vec<u8> {
 
 /// Uses everything a reader of `bytes` could call.
 fn exercise(bytes: &[u8]) {
-    let _ = Batch::peek_len(bytes);
+    assert!(Batch::peek_len(bytes).is_none_or(|size| size >= HEADER_BYTES));
     let Ok((batch, rest)) = Batch::parse(bytes) else {
         return;
     };
     assert_eq!(batch.size() + rest.len(), bytes.len());
     assert!(batch.next_offset() >= batch.last_offset());
-    let _ = (
+    assert_eq!(
         batch.is_crc_valid(),
-        batch.last_sequence(),
-        batch.end_marker(),
+        crc32c::crc32c(&batch.as_bytes()[21..]) == batch.crc()
     );
+    assert!(batch.last_sequence() >= Sequence::NONE);
+    match batch.end_marker() {
+        Ok(marker) => assert!(marker.is_none() || batch.is_control()),
+        Err(_) => assert!(batch.is_control(), "only a control batch can fail"),
+    }
     let header = batch.patched_header(batch.base_offset(), batch.leader_epoch(), None);
     assert_eq!(header, batch.as_bytes()[..HEADER_BYTES]);
     if let Ok(records) = batch.records(&DecodeLimits::new(1 << 20)) {
         let mut records = records.iter();
         while let Some(Ok(record)) = records.next() {
             assert!((batch.base_offset()..=batch.last_offset()).contains(&record.offset()));
-            let _ = record.headers().count();
+            assert!(record.headers().count() <= batch.size() * 100 + (1 << 20));
         }
         assert!(
             records.next().is_none(),
