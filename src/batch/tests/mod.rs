@@ -1,5 +1,7 @@
 //! Golden bytes, round trips and hostile input of the batch format.
 
+#[cfg(feature = "compression")]
+mod codecs;
 mod hostile;
 mod round_trip;
 mod rules;
