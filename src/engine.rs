@@ -6,6 +6,7 @@ use crate::checkpoint::{
 };
 use crate::commit::Committer;
 use crate::error::{Error, ErrorKind, Result};
+use crate::io::os::StdStorage;
 use crate::io::{DirLock, Io, Storage, StorageInfo};
 use crate::log::recover::{self, RecoveryReport};
 use crate::log::{Log, LogInner, Origin};
@@ -239,7 +240,11 @@ impl Engine {
     /// that recovery cannot make sense of; [`ErrorKind::Io`]. Nothing was changed that a later open
     /// could not go on with.
     pub fn open(options: EngineOptions) -> Result<Self> {
+        options.validate()?;
         let first = options.directories.first().cloned().unwrap_or_default();
+        // The probe of the backend writes a block where the data will be.
+        create_durably(&StdStorage::new("before the probe"), &first)
+            .map_err(|e| Error::io(format!("create {}", first.display()), e))?;
         let io = Io::system(options.backend, &first)?;
         Self::open_with(options, io)
     }

@@ -7,10 +7,7 @@
 //! the test again replays it.
 
 #![expect(unsafe_code, reason = "counting allocations takes an allocator")]
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot read its own data has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its own data has failed")]
 
 use bytes::Bytes;
 use oncelog_broker::protocol::{

@@ -58,12 +58,7 @@ impl BatchBuilder {
             record_count: 0,
         };
         let bytes = vec![0; HEADER_BYTES];
-        Self {
-            bytes,
-            scratch: Vec::new(),
-            compression: Compression::None,
-            fields,
-        }
+        Self { bytes, scratch: Vec::new(), compression: Compression::None, fields }
     }
 
     /// Says whose time the timestamps are.
@@ -163,10 +158,7 @@ impl BatchBuilder {
     /// than 2,147,483,647 bytes.
     pub fn build(self) -> Result<Bytes> {
         if self.is_empty() {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                "a batch needs at least one record",
-            ));
+            return Err(Error::new(ErrorKind::Invalid, "a batch needs at least one record"));
         }
         let mut fields = self.fields;
         fields.attributes |= self.compression.bits();
@@ -192,10 +184,7 @@ impl BatchBuilder {
         let body = &mut self.scratch;
         body.clear();
         body.push(0);
-        put_varlong(
-            body,
-            timestamp_ms.wrapping_sub(self.fields.base_timestamp_ms),
-        );
+        put_varlong(body, timestamp_ms.wrapping_sub(self.fields.base_timestamp_ms));
         put_varint(body, self.fields.record_count);
         put_nullable(body, key);
         put_nullable(body, value);
@@ -210,9 +199,7 @@ impl BatchBuilder {
 }
 
 fn length_of(size: usize) -> Result<i32> {
-    let length = size
-        .checked_sub(LENGTH_OVERHEAD)
-        .and_then(|length| i32::try_from(length).ok());
+    let length = size.checked_sub(LENGTH_OVERHEAD).and_then(|length| i32::try_from(length).ok());
     length.ok_or_else(|| {
         let context = format!("a batch of {size} bytes is too large for its length field");
         Error::new(ErrorKind::BatchTooLarge, context)
@@ -231,9 +218,7 @@ fn record_size_max(
     let len = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
     let start = FIXED.checked_add(len(key))?.checked_add(len(value))?;
     headers.iter().try_fold(start, |size, header| {
-        size.checked_add(PER_HEADER)?
-            .checked_add(header.key.len())?
-            .checked_add(len(header.value))
+        size.checked_add(PER_HEADER)?.checked_add(header.key.len())?.checked_add(len(header.value))
     })
 }
 

@@ -60,9 +60,7 @@ impl DecodeLimits {
     /// A fixed cap, whatever the size of the input.
     #[must_use]
     pub const fn new(output_bytes_max: usize) -> Self {
-        Self {
-            output_bytes_max: Some(output_bytes_max),
-        }
+        Self { output_bytes_max: Some(output_bytes_max) }
     }
 
     /// The cap for compressed records of `input_bytes`.
@@ -131,11 +129,7 @@ mod codecs {
         let probe = u64::try_from(cap).unwrap_or(u64::MAX).saturating_add(1);
         let mut out = Vec::new();
         reader.take(probe).read_to_end(&mut out)?;
-        if out.len() > cap {
-            Err(over_cap(cap))
-        } else {
-            Ok(out)
-        }
+        if out.len() > cap { Err(over_cap(cap)) } else { Ok(out) }
     }
 
     /// One frame, as Kafka writes and reads it.
@@ -145,11 +139,7 @@ mod codecs {
             return Err(malformed("not an LZ4 frame"));
         }
         let out = read_capped(lz4_flex::frame::FrameDecoder::new(&mut input), cap)?;
-        if input.is_empty() {
-            Ok(out)
-        } else {
-            Err(malformed("bytes follow the LZ4 frame"))
-        }
+        if input.is_empty() { Ok(out) } else { Err(malformed("bytes follow the LZ4 frame")) }
     }
 
     fn read_zstd(input: &[u8], cap: usize) -> io::Result<Vec<u8>> {
@@ -187,18 +177,15 @@ mod codecs {
     /// Blocks of 64 KiB that do not refer to each other, the only kind all clients read.
     fn write_lz4(records: &[u8], out: &mut Vec<u8>) -> io::Result<()> {
         use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
-        let info = FrameInfo::new()
-            .block_size(BlockSize::Max64KB)
-            .block_mode(BlockMode::Independent);
+        let info =
+            FrameInfo::new().block_size(BlockSize::Max64KB).block_mode(BlockMode::Independent);
         let mut encoder = FrameEncoder::with_frame_info(info, out);
         encoder.write_all(records)?;
         encoder.finish().map(drop).map_err(io::Error::other)
     }
 
     pub(crate) fn over_cap(cap: usize) -> io::Error {
-        malformed(format!(
-            "the records are larger than the cap of {cap} bytes"
-        ))
+        malformed(format!("the records are larger than the cap of {cap} bytes"))
     }
 
     pub(crate) fn malformed(

@@ -10,10 +10,7 @@ use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 pub const MARKER_BATCH_BYTES: usize = 78;
 
 const RECORD_BYTES: usize = 17;
-const _: () = assert!(
-    HEADER_BYTES + RECORD_BYTES == MARKER_BATCH_BYTES,
-    "INV-MARKER-SIZE"
-);
+const _: () = assert!(HEADER_BYTES + RECORD_BYTES == MARKER_BATCH_BYTES, "INV-MARKER-SIZE");
 
 /// How a transaction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,10 +36,7 @@ impl EndMarker {
     /// The end `kind`, decided by the coordinator in `coordinator_epoch`.
     #[must_use]
     pub const fn new(kind: MarkerKind, coordinator_epoch: i32) -> Self {
-        Self {
-            kind,
-            coordinator_epoch,
-        }
+        Self { kind, coordinator_epoch }
     }
 }
 
@@ -62,10 +56,7 @@ impl Batch<'_> {
             return Ok(None);
         };
         parse_marker(record.key(), record.value()).map_err(|fault| {
-            Error::new(
-                ErrorKind::InvalidBatch,
-                format!("the control record of {self}: {fault}"),
-            )
+            Error::new(ErrorKind::InvalidBatch, format!("the control record of {self}: {fault}"))
         })
     }
 }
@@ -82,19 +73,12 @@ fn parse_marker(key: Option<&[u8]>, value: Option<&[u8]>) -> Result<Option<EndMa
     let mut value = Cursor::new(value.ok_or("its value is null")?);
     check_version(&mut value)?;
     let coordinator_epoch = i32::from_be_bytes(value.array()?);
-    Ok(Some(EndMarker {
-        kind,
-        coordinator_epoch,
-    }))
+    Ok(Some(EndMarker { kind, coordinator_epoch }))
 }
 
 fn check_version(cursor: &mut Cursor<'_>) -> Result<(), Fault> {
     let version = i16::from_be_bytes(cursor.array()?);
-    if version < 0 {
-        Err("its version is negative")
-    } else {
-        Ok(())
-    }
+    if version < 0 { Err("its version is negative") } else { Ok(()) }
 }
 
 const ABORT: i16 = 0;
@@ -142,7 +126,5 @@ fn marker_record(marker: EndMarker) -> [u8; RECORD_BYTES] {
         MarkerKind::Commit => 1,
     };
     let [e0, e1, e2, e3] = marker.coordinator_epoch.to_be_bytes();
-    [
-        0x20, 0, 0, 0, 0x08, 0, 0, 0, kind, 0x0c, 0, 0, e0, e1, e2, e3, 0,
-    ]
+    [0x20, 0, 0, 0, 0x08, 0, 0, 0, kind, 0x0c, 0, 0, e0, e1, e2, e3, 0]
 }

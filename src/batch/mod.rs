@@ -90,9 +90,7 @@ impl<'a> Batch<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), ParseError> {
         // A batch of an older format may be smaller than our header; it is refused for its format.
         const LEGACY_LENGTH_MIN: i32 = 14;
-        let missing = ParseError::Incomplete {
-            needed: HEADER_BYTES,
-        };
+        let missing = ParseError::Incomplete { needed: HEADER_BYTES };
         let length = declared_length(bytes).ok_or(missing)?;
         if length < LEGACY_LENGTH_MIN {
             return Err(ParseError::Malformed("the batch length is too small"));
@@ -101,12 +99,10 @@ impl<'a> Batch<'a> {
             Some(&MAGIC) | None => {}
             Some(&magic) => return Err(ParseError::Magic(magic)),
         }
-        let size = total_size(length).ok_or(ParseError::Malformed(
-            "the batch length is smaller than a header",
-        ))?;
-        let (bytes, rest) = bytes
-            .split_at_checked(size)
-            .ok_or(ParseError::Incomplete { needed: size })?;
+        let size = total_size(length)
+            .ok_or(ParseError::Malformed("the batch length is smaller than a header"))?;
+        let (bytes, rest) =
+            bytes.split_at_checked(size).ok_or(ParseError::Incomplete { needed: size })?;
         let fields = Fields::decode(bytes).map_err(ParseError::Malformed)?;
         Ok((Self { bytes, fields }, rest))
     }
@@ -307,11 +303,7 @@ impl fmt::Display for Batch<'_> {
     /// Names the batch in an error: its offsets and its size.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (base, last) = (self.base_offset(), self.last_offset());
-        write!(
-            f,
-            "the batch of offsets {base} to {last} ({} bytes)",
-            self.size()
-        )
+        write!(f, "the batch of offsets {base} to {last} ({} bytes)", self.size())
     }
 }
 

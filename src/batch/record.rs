@@ -21,10 +21,7 @@ impl<'a> Batch<'a> {
             Compression::None => Cow::Borrowed(stored),
             codec => Cow::Owned(decompress(codec, stored, limits)?),
         };
-        Ok(Records {
-            batch: *self,
-            payload,
-        })
+        Ok(Records { batch: *self, payload })
     }
 }
 
@@ -40,12 +37,7 @@ impl Records<'_> {
     #[must_use]
     pub fn iter(&self) -> RecordIter<'_> {
         let remaining = self.batch.fields.record_count;
-        RecordIter {
-            batch: self.batch,
-            cursor: Cursor::new(&self.payload),
-            remaining,
-            over: false,
-        }
+        RecordIter { batch: self.batch, cursor: Cursor::new(&self.payload), remaining, over: false }
     }
 }
 
@@ -89,11 +81,7 @@ impl<'r> RecordIter<'r> {
             self.remaining = self.remaining.saturating_sub(1);
             return Record::decode(&self.batch.fields, &mut self.cursor).map(Some);
         }
-        if self.cursor.is_empty() {
-            Ok(None)
-        } else {
-            Err("bytes follow the last record")
-        }
+        if self.cursor.is_empty() { Ok(None) } else { Err("bytes follow the last record") }
     }
 
     fn invalid(&self, fault: Fault) -> Error {
@@ -179,9 +167,7 @@ impl<'r> Record<'r> {
 }
 
 fn offset_at(batch: &Fields, delta: i32) -> Result<Offset, Fault> {
-    Offset::new(batch.base_offset)
-        .checked_add(i64::from(delta))
-        .ok_or("its offset overflows")
+    Offset::new(batch.base_offset).checked_add(i64::from(delta)).ok_or("its offset overflows")
 }
 
 /// A sum that overflows wraps, as in Kafka: a strange time is no reason to refuse the record.
@@ -210,10 +196,7 @@ impl<'a> Header<'a> {
     }
 
     fn decode(cursor: &mut Cursor<'a>) -> Result<Self, Fault> {
-        Ok(Self {
-            key: cursor.sized()?,
-            value: cursor.nullable()?,
-        })
+        Ok(Self { key: cursor.sized()?, value: cursor.nullable()? })
     }
 }
 
@@ -231,10 +214,7 @@ impl<'r> Headers<'r> {
         if count < 0 {
             return Err("its number of headers is negative");
         }
-        let headers = Self {
-            cursor: *cursor,
-            remaining: count,
-        };
+        let headers = Self { cursor: *cursor, remaining: count };
         for _ in 0..count {
             Header::decode(cursor)?;
         }

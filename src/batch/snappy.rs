@@ -51,9 +51,7 @@ fn append_block(block: &[u8], cap: usize, out: &mut Vec<u8>) -> io::Result<()> {
     }
     out.resize(end, 0);
     let target = out.get_mut(start..).unwrap_or_default();
-    snap::raw::Decoder::new()
-        .decompress(block, target)
-        .map_err(malformed)?;
+    snap::raw::Decoder::new().decompress(block, target).map_err(malformed)?;
     Ok(())
 }
 

@@ -92,11 +92,7 @@ pub fn validate(batch: &Batch<'_>, rules: &Rules) -> Result<()> {
 fn check_content(batch: &Batch<'_>, rules: &Rules) -> Result<()> {
     batch.compression()?;
     check_timestamps(batch, rules)?;
-    if rules.keys_required {
-        check_keys(batch)
-    } else {
-        Ok(())
-    }
+    if rules.keys_required { check_keys(batch) } else { Ok(()) }
 }
 
 fn check_base_offset(batch: &Batch<'_>) -> Result<()> {
@@ -133,11 +129,9 @@ fn check_offsets_ascend(batch: &Batch<'_>) -> Result<()> {
 fn check_counts(batch: &Batch<'_>) -> Result<()> {
     let offsets = i64::from(batch.last_offset_delta()).saturating_add(1);
     let count = i64::from(batch.record_count());
-    ensure(
-        count > 0 && count == offsets,
-        ErrorKind::InvalidBatch,
-        || format!("{count} records and {offsets} offsets in a producer's batch"),
-    )
+    ensure(count > 0 && count == offsets, ErrorKind::InvalidBatch, || {
+        format!("{count} records and {offsets} offsets in a producer's batch")
+    })
 }
 
 fn check_producer(batch: &Batch<'_>) -> Result<()> {
@@ -149,13 +143,9 @@ fn check_producer(batch: &Batch<'_>) -> Result<()> {
         missing.then(|| format!("a producer id with epoch {epoch} and base sequence {sequence}"))
     } else {
         // Kafka refuses it too, while it verifies the transaction with the coordinator.
-        batch
-            .is_transactional()
-            .then(|| "a transactional batch without a producer id".to_owned())
+        batch.is_transactional().then(|| "a transactional batch without a producer id".to_owned())
     };
-    fault.map_or(Ok(()), |fault| {
-        Err(Error::new(ErrorKind::InvalidBatch, fault))
-    })
+    fault.map_or(Ok(()), |fault| Err(Error::new(ErrorKind::InvalidBatch, fault)))
 }
 
 /// A-37, then A-36. Only base and maximum timestamp are looked at: those between are the
@@ -180,17 +170,13 @@ fn check_timestamp(timestamp_ms: i64, rules: &Rules) -> Result<()> {
     let age = rules.now_ms.saturating_sub(timestamp_ms);
     let lead = timestamp_ms.saturating_sub(rules.now_ms);
     let near = age <= rules.timestamp_before_max_ms && lead <= rules.timestamp_after_max_ms;
-    ensure(
-        timestamp_ms == -1 || near,
-        ErrorKind::InvalidTimestamp,
-        || {
-            let (before, after) = (rules.timestamp_before_max_ms, rules.timestamp_after_max_ms);
-            let now = rules.now_ms;
-            format!(
-                "timestamp {timestamp_ms} is not within {before} ms before and {after} ms after {now}"
-            )
-        },
-    )
+    ensure(timestamp_ms == -1 || near, ErrorKind::InvalidTimestamp, || {
+        let (before, after) = (rules.timestamp_before_max_ms, rules.timestamp_after_max_ms);
+        let now = rules.now_ms;
+        format!(
+            "timestamp {timestamp_ms} is not within {before} ms before and {after} ms after {now}"
+        )
+    })
 }
 
 /// Markers have keys of their own kind.
@@ -201,19 +187,12 @@ fn check_keys(batch: &Batch<'_>) -> Result<()> {
     for record in &batch.records(&DecodeLimits::default())? {
         let record = record?;
         ensure(record.key().is_some(), ErrorKind::InvalidBatch, || {
-            format!(
-                "record {} has no key, which a compacted log needs",
-                record.offset()
-            )
+            format!("record {} has no key, which a compacted log needs", record.offset())
         })?;
     }
     Ok(())
 }
 
 fn ensure(holds: bool, kind: ErrorKind, context: impl FnOnce() -> String) -> Result<()> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Error::new(kind, context()))
-    }
+    if holds { Ok(()) } else { Err(Error::new(kind, context())) }
 }

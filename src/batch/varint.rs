@@ -29,28 +29,20 @@ impl<'a> Cursor<'a> {
 
     /// The next `len` bytes.
     pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], Fault> {
-        let (taken, rest) = self
-            .rest
-            .split_at_checked(len)
-            .ok_or("the bytes end too early")?;
+        let (taken, rest) = self.rest.split_at_checked(len).ok_or("the bytes end too early")?;
         self.rest = rest;
         Ok(taken)
     }
 
     /// The next `N` bytes.
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
-        let (taken, rest) = self
-            .rest
-            .split_first_chunk()
-            .ok_or("the bytes end too early")?;
+        let (taken, rest) = self.rest.split_first_chunk().ok_or("the bytes end too early")?;
         self.rest = rest;
         Ok(*taken)
     }
 
     pub(super) fn varint(&mut self) -> Result<i32, Fault> {
-        let raw = u32::try_from(self.unsigned(u32::BITS)?)
-            .ok()
-            .ok_or(TOO_LONG)?;
+        let raw = u32::try_from(self.unsigned(u32::BITS)?).ok().ok_or(TOO_LONG)?;
         Ok((raw >> 1).cast_signed() ^ (raw & 1).cast_signed().wrapping_neg())
     }
 
@@ -61,9 +53,7 @@ impl<'a> Cursor<'a> {
 
     /// Bytes preceded by their length, which must not be negative.
     pub(super) fn sized(&mut self) -> Result<&'a [u8], Fault> {
-        let len = usize::try_from(self.varint()?)
-            .ok()
-            .ok_or("a length is negative")?;
+        let len = usize::try_from(self.varint()?).ok().ok_or("a length is negative")?;
         self.take(len)
     }
 
@@ -137,10 +127,7 @@ mod tests {
             (-64, &[0x7f]),
             (64, &[0x80, 1]),
             (i64::from(i32::MIN), &[0xff, 0xff, 0xff, 0xff, 0x0f]),
-            (
-                i64::MIN,
-                &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
-            ),
+            (i64::MIN, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]),
         ];
         for (value, bytes) in cases {
             assert_eq!(encoded(value), bytes, "{value}");
@@ -154,11 +141,7 @@ mod tests {
     #[test]
     fn every_bit_width_survives_a_round_trip() {
         for bit in 0..64 {
-            for value in [
-                1_i64 << bit,
-                (1_i64 << bit).wrapping_sub(1),
-                !(1_i64 << bit),
-            ] {
+            for value in [1_i64 << bit, (1_i64 << bit).wrapping_sub(1), !(1_i64 << bit)] {
                 let bytes = encoded(value);
                 let mut cursor = Cursor::new(&bytes);
                 assert_eq!(cursor.varlong(), Ok(value));
@@ -171,15 +154,8 @@ mod tests {
     fn truncated_and_too_long_forms_are_refused() {
         assert!(Cursor::new(&[]).varint().is_err());
         assert!(Cursor::new(&[0x80]).varint().is_err());
-        assert!(
-            Cursor::new(&[0x80, 0x80, 0x80, 0x80, 0x80, 0])
-                .varint()
-                .is_err()
-        );
-        assert_eq!(
-            Cursor::new(&[0xff, 0xff, 0xff, 0xff, 0x1f]).varint(),
-            Err(TOO_LONG)
-        );
+        assert!(Cursor::new(&[0x80, 0x80, 0x80, 0x80, 0x80, 0]).varint().is_err());
+        assert_eq!(Cursor::new(&[0xff, 0xff, 0xff, 0xff, 0x1f]).varint(), Err(TOO_LONG));
         let mut long = [0xff_u8; 10];
         long[9] = 2;
         assert_eq!(Cursor::new(&long).varlong(), Err(TOO_LONG));

@@ -168,16 +168,14 @@ pub fn api_info(key: i16) -> Option<&'static ApiInfo> {
 }
 
 impl Request {
-    /// Reads the request that follows `header`, up to the end of the frame.
+    /// Reads the request that follows `header`. Bytes behind it are left unread: librdkafka 2.16
+    /// sends some after a Metadata request, and Kafka takes no notice of them.
     ///
     /// # Errors
     ///
-    /// [`DecodeError`] if the api or version is not served, or the bytes are not this request and
-    /// nothing else.
+    /// [`DecodeError`] if the api or version is not served, or the bytes are not this request.
     pub fn decode(header: &RequestHeader, reader: &mut Reader) -> Result<Self, DecodeError> {
-        let request = Self::decode_body(header, reader)?;
-        reader.finish()?;
-        Ok(request)
+        Self::decode_body(header, reader)
     }
 
     /// The whole frame of this request, size first, for a client.

@@ -4,12 +4,8 @@ use super::*;
 use crate::batch::compression::{compress, decompress};
 use std::io::Write;
 
-const COMPRESSED: [Compression; 4] = [
-    Compression::Gzip,
-    Compression::Snappy,
-    Compression::Lz4,
-    Compression::Zstd,
-];
+const COMPRESSED: [Compression; 4] =
+    [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
 fn packed(codec: Compression, records: &[u8]) -> Vec<u8> {
     compress(codec, records, Vec::new()).unwrap()
@@ -26,11 +22,7 @@ fn the_cap_is_the_largest_output() {
     let records = vec![3; 100_000];
     for codec in COMPRESSED {
         let input = packed(codec, &records);
-        assert_eq!(
-            unpack(codec, &input, 100_000).as_ref(),
-            Ok(&records),
-            "{codec:?}"
-        );
+        assert_eq!(unpack(codec, &input, 100_000).as_ref(), Ok(&records), "{codec:?}");
         assert_eq!(unpack(codec, &input, 99_999), REFUSED, "{codec:?}");
     }
 }
@@ -51,11 +43,7 @@ fn bombs_are_refused() {
     for codec in COMPRESSED {
         let bomb = packed(codec, &zeros);
         let result = decompress(codec, &bomb, &DecodeLimits::default());
-        assert_eq!(
-            result.unwrap_err().kind(),
-            &ErrorKind::InvalidBatch,
-            "{codec:?}"
-        );
+        assert_eq!(result.unwrap_err().kind(), &ErrorKind::InvalidBatch, "{codec:?}");
     }
 }
 
@@ -81,10 +69,7 @@ fn cut_streams_are_refused() {
         for cut in [1, input.len() / 2, input.len() - 9] {
             let result = unpack(codec, &input[..cut], 1 << 20);
             // A cut at a block's end is only seen by whoever counts the records.
-            assert!(
-                result.is_err() || result.unwrap().len() < records.len(),
-                "{codec:?}, {cut}"
-            );
+            assert!(result.is_err() || result.unwrap().len() < records.len(), "{codec:?}, {cut}");
         }
     }
 }
@@ -94,21 +79,14 @@ fn cut_streams_are_refused() {
 fn concatenated_streams_are_read() {
     for codec in [Compression::Gzip, Compression::Zstd, Compression::Snappy] {
         let input = [packed(codec, b"first "), packed(codec, b"second")].concat();
-        assert_eq!(
-            unpack(codec, &input, 100).unwrap(),
-            b"first second",
-            "{codec:?}"
-        );
+        assert_eq!(unpack(codec, &input, 100).unwrap(), b"first second", "{codec:?}");
     }
 }
 
 #[test]
 fn many_small_members_share_one_cap() {
     let input = packed(Compression::Gzip, &[0; 1000]).repeat(50);
-    assert_eq!(
-        unpack(Compression::Gzip, &input, 50_000).unwrap().len(),
-        50_000
-    );
+    assert_eq!(unpack(Compression::Gzip, &input, 50_000).unwrap().len(), 50_000);
     assert_eq!(unpack(Compression::Gzip, &input, 49_999), REFUSED);
 }
 
@@ -118,62 +96,34 @@ fn snappy_is_read_framed_and_bare() {
     let framed = hex("82 534e41505059 00 00000001 00000001 00000007 05 10 68656c6c6f");
     assert_eq!(packed(Compression::Snappy, b"hello"), framed);
     assert_eq!(unpack(Compression::Snappy, &framed, 5).unwrap(), b"hello");
-    assert_eq!(
-        unpack(Compression::Snappy, &framed[20..], 5).unwrap(),
-        b"hello"
-    );
+    assert_eq!(unpack(Compression::Snappy, &framed[20..], 5).unwrap(), b"hello");
 }
 
 #[test]
 fn snappy_s_declared_lengths_are_not_believed() {
     let lying = |bytes: &str| unpack(Compression::Snappy, &hex(bytes), usize::MAX);
-    assert_eq!(
-        lying("ffffffff0f 10 68656c6c6f"),
-        REFUSED,
-        "a block of 4 GiB"
-    );
-    assert_eq!(
-        lying("82534e4150505900 00000001 00000001 7fffffff 05"),
-        REFUSED
-    );
-    assert_eq!(
-        lying("82534e4150505900 00000001 00000001 ffffffff 05"),
-        REFUSED
-    );
+    assert_eq!(lying("ffffffff0f 10 68656c6c6f"), REFUSED, "a block of 4 GiB");
+    assert_eq!(lying("82534e4150505900 00000001 00000001 7fffffff 05"), REFUSED);
+    assert_eq!(lying("82534e4150505900 00000001 00000001 ffffffff 05"), REFUSED);
     assert_eq!(lying("82534e4150505900 00000001 0000"), REFUSED);
 }
 
 // D-15: independent blocks of at most 64 KiB, which version 1 of the frame calls 0x60 0x40.
 #[test]
 fn lz4_frames_have_kafka_s_descriptor() {
-    assert_eq!(
-        packed(Compression::Lz4, b"x")[..6],
-        [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40]
-    );
+    assert_eq!(packed(Compression::Lz4, b"x")[..6], [0x04, 0x22, 0x4d, 0x18, 0x60, 0x40]);
 }
 
 #[test]
 fn other_lz4_streams_are_refused() {
     let frame = packed(Compression::Lz4, b"records");
     let twice = frame.repeat(2);
-    assert_eq!(
-        unpack(Compression::Lz4, &twice, 100),
-        REFUSED,
-        "a second frame"
-    );
+    assert_eq!(unpack(Compression::Lz4, &twice, 100), REFUSED, "a second frame");
     let mut checksum = frame.clone();
     checksum[6] ^= 1;
-    assert_eq!(
-        unpack(Compression::Lz4, &checksum, 100),
-        REFUSED,
-        "the header checksum"
-    );
+    assert_eq!(unpack(Compression::Lz4, &checksum, 100), REFUSED, "the header checksum");
     let legacy = [&[0x02, 0x21, 0x4c, 0x18][..], &frame[7..]].concat();
-    assert_eq!(
-        unpack(Compression::Lz4, &legacy, 100),
-        REFUSED,
-        "the legacy frame"
-    );
+    assert_eq!(unpack(Compression::Lz4, &legacy, 100), REFUSED, "the legacy frame");
     assert_eq!(unpack(Compression::Lz4, &[], 100), REFUSED);
 }
 
@@ -181,9 +131,7 @@ fn other_lz4_streams_are_refused() {
 #[test]
 fn lz4_frames_of_every_shape_are_read() {
     use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
-    let records: Vec<u8> = (0..300_000_u32)
-        .flat_map(|i| (i / 7).to_be_bytes())
-        .collect();
+    let records: Vec<u8> = (0..300_000_u32).flat_map(|i| (i / 7).to_be_bytes()).collect();
     for mode in [BlockMode::Independent, BlockMode::Linked] {
         for size in [BlockSize::Max64KB, BlockSize::Max256KB, BlockSize::Max4MB] {
             let info = FrameInfo::new()
@@ -195,10 +143,7 @@ fn lz4_frames_of_every_shape_are_read() {
             let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
             encoder.write_all(&records).unwrap();
             let input = encoder.finish().unwrap();
-            assert_eq!(
-                unpack(Compression::Lz4, &input, 1_200_000).as_ref(),
-                Ok(&records)
-            );
+            assert_eq!(unpack(Compression::Lz4, &input, 1_200_000).as_ref(), Ok(&records));
             assert_eq!(unpack(Compression::Lz4, &input, 1_199_999), REFUSED);
         }
     }
@@ -213,9 +158,6 @@ fn zstd_windows_above_8_mib_are_refused() {
         encoder.write_all(b"records").unwrap();
         encoder.finish().unwrap()
     };
-    assert_eq!(
-        unpack(Compression::Zstd, &frame(23), 100).unwrap(),
-        b"records"
-    );
+    assert_eq!(unpack(Compression::Zstd, &frame(23), 100).unwrap(), b"records");
     assert_eq!(unpack(Compression::Zstd, &frame(24), 100), REFUSED);
 }

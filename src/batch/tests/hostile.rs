@@ -8,9 +8,7 @@ use super::*;
 fn sample(codec: Compression) -> Vec<u8> {
     let mut builder = BatchBuilder::new().compression(codec);
     for value in [&b"one"[..], &[7; 300]] {
-        builder
-            .append(5, Some(b"k"), Some(value), &[Header::new(b"h", Some(b"v"))])
-            .unwrap();
+        builder.append(5, Some(b"k"), Some(value), &[Header::new(b"h", Some(b"v"))]).unwrap();
     }
     builder.build().unwrap().to_vec()
 }
@@ -23,10 +21,7 @@ fn exercise(bytes: &[u8]) {
     };
     assert_eq!(batch.size() + rest.len(), bytes.len());
     assert!(batch.next_offset() >= batch.last_offset());
-    assert_eq!(
-        batch.is_crc_valid(),
-        crc32c::crc32c(&batch.as_bytes()[21..]) == batch.crc()
-    );
+    assert_eq!(batch.is_crc_valid(), crc32c::crc32c(&batch.as_bytes()[21..]) == batch.crc());
     assert!(batch.last_sequence() >= Sequence::NONE);
     match batch.end_marker() {
         Ok(marker) => assert!(marker.is_none() || batch.is_control()),
@@ -40,10 +35,7 @@ fn exercise(bytes: &[u8]) {
             assert!((batch.base_offset()..=batch.last_offset()).contains(&record.offset()));
             assert!(record.headers().count() <= batch.size() * 100 + (1 << 20));
         }
-        assert!(
-            records.next().is_none(),
-            "nothing follows the end or a failure"
-        );
+        assert!(records.next().is_none(), "nothing follows the end or a failure");
     }
 }
 
@@ -62,10 +54,7 @@ fn every_cut_of_a_batch_is_incomplete() {
         let needed = if len < 12 { HEADER_BYTES } else { bytes.len() };
         let error = Batch::parse(&bytes[..len]).unwrap_err();
         assert_eq!(error, ParseError::Incomplete { needed }, "{len} bytes");
-        assert_eq!(
-            Batch::peek_len(&bytes[..len]),
-            (len >= 12).then_some(bytes.len())
-        );
+        assert_eq!(Batch::peek_len(&bytes[..len]), (len >= 12).then_some(bytes.len()));
     }
     let error = Error::from(ParseError::Incomplete { needed: 61 });
     assert_eq!(error.kind(), &ErrorKind::CorruptBatch);
@@ -82,11 +71,7 @@ fn other_formats_and_impossible_lengths_are_told_apart() {
         assert_eq!(error, ParseError::Magic(magic));
         assert_eq!(Error::from(error).kind(), &ErrorKind::InvalidBatch);
         other[8..12].copy_from_slice(&20_i32.to_be_bytes());
-        assert_eq!(
-            Batch::parse(&other).unwrap_err(),
-            ParseError::Magic(magic),
-            "a small old one"
-        );
+        assert_eq!(Batch::parse(&other).unwrap_err(), ParseError::Magic(magic), "a small old one");
     }
     for length in [i32::MIN, -1, 0, 13, 14, 48] {
         let mut bad = bytes.clone();
@@ -99,10 +84,7 @@ fn other_formats_and_impossible_lengths_are_told_apart() {
     let mut huge = bytes;
     huge[8..12].copy_from_slice(&i32::MAX.to_be_bytes());
     let needed = usize::try_from(i32::MAX).unwrap() + 12;
-    assert_eq!(
-        Batch::parse(&huge).unwrap_err(),
-        ParseError::Incomplete { needed }
-    );
+    assert_eq!(Batch::parse(&huge).unwrap_err(), ParseError::Incomplete { needed });
 }
 
 #[test]
@@ -163,29 +145,16 @@ fn malformed_records_are_refused() {
         ("a key of length −2", &[12, 0, 0, 0, 3, 1, 0]),
         ("a value past the record", &[12, 0, 0, 0, 1, 8, 0]),
         ("a negative number of headers", &[12, 0, 0, 0, 1, 1, 1]),
-        (
-            "two gigabytes of headers",
-            &[20, 0, 0, 0, 1, 1, 0xfe, 0xff, 0xff, 0xff, 0x0f],
-        ),
+        ("two gigabytes of headers", &[20, 0, 0, 0, 1, 1, 0xfe, 0xff, 0xff, 0xff, 0x0f]),
         ("a header with a null key", &[16, 0, 0, 0, 1, 1, 2, 1, 1]),
         ("bytes after the headers", &[14, 0, 0, 0, 1, 1, 0, 9]),
         ("an offset outside the batch", &[12, 0, 0, 2, 1, 1, 0]),
     ];
     for (what, record) in cases {
-        assert_eq!(
-            fault(&one_record(record)),
-            ErrorKind::InvalidBatch,
-            "{what}"
-        );
+        assert_eq!(fault(&one_record(record)), ErrorKind::InvalidBatch, "{what}");
     }
     let good = one_record(&[12, 0, 0, 0, 1, 1, 0]);
-    assert!(
-        parse(&good)
-            .records(&DecodeLimits::default())
-            .unwrap()
-            .iter()
-            .all(|r| r.is_ok())
-    );
+    assert!(parse(&good).records(&DecodeLimits::default()).unwrap().iter().all(|r| r.is_ok()));
 }
 
 /// A batch with the header of one record and `record` as its records.

@@ -16,28 +16,19 @@ fn random_record(random: &mut Random) -> Given {
         timestamp_ms: i64::from_be_bytes(random.next().to_be_bytes()) >> random.below(64),
         key: nullable(random, 20),
         value: nullable(random, 3000),
-        headers: (0..random.below(4))
-            .map(|_| (random.bytes(9), nullable(random, 40)))
-            .collect(),
+        headers: (0..random.below(4)).map(|_| (random.bytes(9), nullable(random, 40))).collect(),
     }
 }
 
 fn build(given: &[Given], codec: Compression) -> bytes::Bytes {
     let (id, epoch) = (ProducerId::new(77), ProducerEpoch::new(3));
     let mut builder =
-        BatchBuilder::new()
-            .compression(codec)
-            .producer(id, epoch, Sequence::new(i32::MAX - 3));
+        BatchBuilder::new().compression(codec).producer(id, epoch, Sequence::new(i32::MAX - 3));
     for record in given {
-        let headers: Vec<_> = record
-            .headers
-            .iter()
-            .map(|(key, value)| Header::new(key, value.as_deref()))
-            .collect();
+        let headers: Vec<_> =
+            record.headers.iter().map(|(key, value)| Header::new(key, value.as_deref())).collect();
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
-        builder
-            .append(record.timestamp_ms, key, value, &headers)
-            .unwrap();
+        builder.append(record.timestamp_ms, key, value, &headers).unwrap();
     }
     builder.build().unwrap()
 }
@@ -53,10 +44,8 @@ fn assert_same(given: &[Given], batch: &Batch<'_>) {
         assert_eq!(read.timestamp_ms(), given.timestamp_ms);
         assert_eq!(read.key(), given.key.as_deref());
         assert_eq!(read.value(), given.value.as_deref());
-        let headers: Vec<_> = read
-            .headers()
-            .map(|h| (h.key.to_vec(), h.value.map(<[u8]>::to_vec)))
-            .collect();
+        let headers: Vec<_> =
+            read.headers().map(|h| (h.key.to_vec(), h.value.map(<[u8]>::to_vec))).collect();
         assert_eq!(headers, given.headers);
     }
 }
@@ -83,10 +72,7 @@ fn records_survive_every_codec() {
 
 #[test]
 fn an_empty_batch_is_not_built() {
-    assert_eq!(
-        BatchBuilder::new().build().unwrap_err().kind(),
-        &ErrorKind::Invalid
-    );
+    assert_eq!(BatchBuilder::new().build().unwrap_err().kind(), &ErrorKind::Invalid);
 }
 
 #[test]
@@ -96,11 +82,7 @@ fn the_builder_can_stamp_the_log_s_time() {
     builder.append(9, None, None, &[]).unwrap();
     let bytes = builder.build().unwrap();
     let records = parse(&bytes).records(&DecodeLimits::default()).unwrap();
-    assert!(
-        records
-            .iter()
-            .all(|record| record.unwrap().timestamp_ms() == 9)
-    );
+    assert!(records.iter().all(|record| record.unwrap().timestamp_ms() == 9));
 }
 
 #[test]

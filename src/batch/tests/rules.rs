@@ -147,14 +147,8 @@ fn only_coordinators_and_followers_append_markers() {
 // A-32, S-54 (recordInvalidSequence).
 #[test]
 fn a_producer_id_needs_epoch_and_sequence() {
-    assert_eq!(
-        judge_client(&patched(&sent(), 53, &(-1_i32).to_be_bytes())),
-        INVALID
-    );
-    assert_eq!(
-        judge_client(&patched(&sent(), 51, &(-1_i16).to_be_bytes())),
-        INVALID
-    );
+    assert_eq!(judge_client(&patched(&sent(), 53, &(-1_i32).to_be_bytes())), INVALID);
+    assert_eq!(judge_client(&patched(&sent(), 51, &(-1_i16).to_be_bytes())), INVALID);
     let offset_commit = patched(&sent(), 53, &(-1_i32).to_be_bytes());
     assert_eq!(judge(&offset_commit, &rules(Origin::Coordinator)), Ok(()));
 }
@@ -170,16 +164,8 @@ fn a_transactional_batch_needs_a_producer_id() {
 #[test]
 fn codecs_that_do_not_exist_are_refused() {
     for codec in 0..=7 {
-        let expected = if codec < 5 {
-            Ok(())
-        } else {
-            Err(ErrorKind::UnsupportedCompression)
-        };
-        assert_eq!(
-            judge_client(&patched(&sent(), 21, &[0, codec])),
-            expected,
-            "codec {codec}"
-        );
+        let expected = if codec < 5 { Ok(()) } else { Err(ErrorKind::UnsupportedCompression) };
+        assert_eq!(judge_client(&patched(&sent(), 21, &[0, codec])), expected, "codec {codec}");
     }
 }
 
@@ -255,11 +241,7 @@ fn a_compacted_log_needs_keys() {
         let more = patched(&build(Some(b"k")), 23, &[0, 0, 0, 2]);
         let more = patched(&more, 57, &[0, 0, 0, 3]);
         assert_eq!(judge(&more, &rules), INVALID, "{codec:?}");
-        assert_eq!(
-            judge_client(&more),
-            Ok(()),
-            "records are not counted without need"
-        );
+        assert_eq!(judge_client(&more), Ok(()), "records are not counted without need");
     }
     let mut config = LogConfig::default();
     assert!(!Rules::new(&config, Origin::Client, NOW).keys_required);

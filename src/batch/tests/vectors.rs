@@ -36,10 +36,7 @@ fn a_commit_marker_is_read_back() {
     let bytes = hex(MARKER);
     let batch = parse(&bytes);
     assert!(batch.is_crc_valid() && batch.is_control() && batch.is_transactional());
-    assert_eq!(
-        batch.end_marker().unwrap(),
-        Some(EndMarker::new(MarkerKind::Commit, 9))
-    );
+    assert_eq!(batch.end_marker().unwrap(), Some(EndMarker::new(MarkerKind::Commit, 9)));
     assert_eq!(
         (batch.size(), batch.last_offset(), batch.next_offset()),
         (78, Offset::new(7), Offset::new(8))
@@ -51,13 +48,9 @@ fn a_commit_marker_is_read_back() {
 #[test]
 fn a_transactional_batch_has_kafka_s_bytes() {
     let (id, epoch) = (ProducerId::new(1000), ProducerEpoch::new(5));
-    let mut builder = BatchBuilder::new()
-        .producer(id, epoch, Sequence::new(0))
-        .transactional();
+    let mut builder = BatchBuilder::new().producer(id, epoch, Sequence::new(0)).transactional();
     builder.append(TIME, Some(b"k"), Some(b"v1"), &[]).unwrap();
-    builder
-        .append(TIME + 5, None, None, &[Header::new(b"h", None)])
-        .unwrap();
+    builder.append(TIME + 5, None, None, &[Header::new(b"h", None)]).unwrap();
     assert_eq!(builder.len(), 2);
     let sent = builder.build().unwrap();
 
@@ -76,10 +69,7 @@ fn every_field_of_a_transactional_batch_is_read() {
     assert_eq!((batch.crc(), batch.attributes()), (0x2815_34f2, 0x10));
     assert_eq!(batch.compression().unwrap(), Compression::None);
     assert_eq!(batch.timestamp_type(), TimestampType::CreateTime);
-    assert_eq!(
-        (batch.base_timestamp_ms(), batch.max_timestamp_ms()),
-        (TIME, TIME + 5)
-    );
+    assert_eq!((batch.base_timestamp_ms(), batch.max_timestamp_ms()), (TIME, TIME + 5));
     assert_eq!(batch.producer_id(), ProducerId::new(1000));
     assert_eq!(batch.producer_epoch(), ProducerEpoch::new(5));
     assert_eq!(
@@ -92,24 +82,12 @@ fn every_field_of_a_transactional_batch_is_read() {
     let records = batch.records(&DecodeLimits::default()).unwrap();
     let records: Vec<_> = records.iter().map(Result::unwrap).collect();
     assert_eq!(records.len(), 2);
-    assert_eq!(
-        (records[0].key(), records[0].value()),
-        (Some(&b"k"[..]), Some(&b"v1"[..]))
-    );
-    assert_eq!(
-        (records[0].headers().count(), records[0].timestamp_ms()),
-        (0, TIME)
-    );
+    assert_eq!((records[0].key(), records[0].value()), (Some(&b"k"[..]), Some(&b"v1"[..])));
+    assert_eq!((records[0].headers().count(), records[0].timestamp_ms()), (0, TIME));
     assert_eq!((records[1].key(), records[1].value()), (None, None));
-    assert_eq!(
-        (records[1].offset(), records[1].timestamp_ms()),
-        (Offset::new(1), TIME + 5)
-    );
+    assert_eq!((records[1].offset(), records[1].timestamp_ms()), (Offset::new(1), TIME + 5));
     assert_eq!(records[1].sequence(), Sequence::new(1));
-    assert_eq!(
-        records[1].headers().collect::<Vec<_>>(),
-        [Header::new(b"h", None)]
-    );
+    assert_eq!(records[1].headers().collect::<Vec<_>>(), [Header::new(b"h", None)]);
 }
 
 #[test]
@@ -125,10 +103,7 @@ fn a_leader_s_offset_and_epoch_leave_the_checksum_alone() {
     let stored = [&header[..], &bytes[61..]].concat();
     let batch = parse(&stored);
     assert!(batch.is_crc_valid());
-    assert_eq!(
-        (batch.crc(), batch.base_offset()),
-        (0x2815_34f2, Offset::new(1 << 40))
-    );
+    assert_eq!((batch.crc(), batch.base_offset()), (0x2815_34f2, Offset::new(1 << 40)));
     assert_eq!(batch.leader_epoch(), LeaderEpoch::new(7));
     assert_eq!(stored[16..], bytes[16..]);
 }
@@ -142,10 +117,7 @@ fn the_log_s_own_time_is_stamped_with_a_new_checksum() {
     let batch = parse(&stored);
     assert!(batch.is_crc_valid());
     assert_eq!(batch.attributes(), 0x18);
-    assert_eq!(
-        (batch.base_timestamp_ms(), batch.max_timestamp_ms()),
-        (TIME, TIME + 99)
-    );
+    assert_eq!((batch.base_timestamp_ms(), batch.max_timestamp_ms()), (TIME, TIME + 99));
     for record in &batch.records(&DecodeLimits::default()).unwrap() {
         assert_eq!(record.unwrap().timestamp_ms(), TIME + 99);
     }
@@ -164,10 +136,7 @@ fn sequences_wrap_inside_a_batch() {
     assert_eq!(batch.last_sequence(), Sequence::new(9));
     assert_eq!(batch.last_sequence().retreat(20), batch.base_sequence());
     let records = batch.records(&DecodeLimits::default()).unwrap();
-    let sequences: Vec<_> = records
-        .iter()
-        .map(|r| r.unwrap().sequence().get())
-        .collect();
+    let sequences: Vec<_> = records.iter().map(|r| r.unwrap().sequence().get()).collect();
     assert_eq!(sequences[9..12], [i32::MAX - 1, i32::MAX, 0]);
 }
 
@@ -176,11 +145,7 @@ fn sequences_wrap_inside_a_batch() {
 fn sequence_zero_follows_the_largest() {
     let bytes = patched(&hex(DATA), 53, &(i32::MAX - 1).to_be_bytes());
     assert_eq!(parse(&bytes).last_sequence(), Sequence::new(i32::MAX));
-    assert!(
-        parse(&bytes)
-            .last_sequence()
-            .is_followed_by(Sequence::new(0))
-    );
+    assert!(parse(&bytes).last_sequence().is_followed_by(Sequence::new(0)));
 }
 
 // D-12, D-25, P-19.
@@ -192,14 +157,7 @@ fn a_batch_emptied_by_compaction_is_read() {
     let batch = parse(&bytes);
     assert!(batch.is_crc_valid() && batch.is_control());
     assert_eq!(batch.end_marker().unwrap(), None);
-    assert_eq!(
-        batch
-            .records(&DecodeLimits::default())
-            .unwrap()
-            .iter()
-            .count(),
-        0
-    );
+    assert_eq!(batch.records(&DecodeLimits::default()).unwrap().iter().count(), 0);
     assert_eq!(batch.next_offset(), Offset::new(8));
 }
 
