@@ -1,4 +1,6 @@
 //! The documented contract, topic by topic, on the real backend and on the simulated disk.
 
+#![expect(clippy::unwrap_used, reason = "a panic in a test is a failed test")]
+
 mod append;
 mod common;

@@ -7,7 +7,7 @@ use oncelog::io::sim::{Crash, Fault, FaultKind, SimDisk};
 use oncelog::planted::Planted;
 use oncelog::{
     AppendOptions, AppendTicket, Engine, EngineOptions, ErrorKind, Isolation, Log, LogConfig,
-    LogName, Offset, Origin, ReadOptions,
+    LogName, Offset, Origin,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,15 +107,6 @@ impl History {
     fn step(&mut self) -> Verdict {
         let log = self.rng.below(LOGS);
         let op = self.rng.below(100);
-        if std::env::var("DBG").is_ok() {
-            eprintln!(
-                "op {op} log {log} ends {:?}",
-                self.models
-                    .iter()
-                    .map(|m| (m.end(), m.batches.iter().filter(|b| b.acknowledged).count()))
-                    .collect::<Vec<_>>()
-            );
-        }
         match op {
             0..55 => self.append(log),
             55..68 => self.end_transaction(log),
@@ -316,9 +307,6 @@ impl History {
         self.seen.crashes += 1;
         self.pending.clear();
         let how = self.rng.below(6);
-        if std::env::var("DBG").is_ok() {
-            eprintln!("crash {how}");
-        }
         self.disk = match how {
             // A kill leaves the operating system up; after a cut there is none, and after a failed
             // flush what it shows is not what the device has (docs/recovery.md).
@@ -343,9 +331,6 @@ impl History {
                 break;
             }
             let operations = self.disk.operations();
-            if std::env::var("DBG").is_ok() {
-                eprintln!("nested crash");
-            }
             self.disk.crash_after(operations + 1 + self.rng.next() % 20);
             if open(&self.disk, self.planted).and_then(|e| load(&e).map(|_| ())).is_ok() {
                 break;
@@ -423,26 +408,6 @@ impl History {
                 found => found?,
             };
             if found != expected {
-                if std::env::var("DBG").is_ok() {
-                    for b in &self.models[log].batches {
-                        eprintln!(
-                            "  {}..{} pid {} txn {} marker {:?}",
-                            b.base, b.last, b.pid, b.transactional, b.marker
-                        );
-                    }
-                    let mut o = ReadOptions::default();
-                    o.isolation = isolation;
-                    o.max_bytes = 100_000_000;
-                    let mut at = self.models[log].start;
-                    while let Ok(r) = self.logs[log].read(Offset::new(at), &o) {
-                        if r.slices.is_empty() {
-                            break;
-                        }
-                        eprintln!("read {at}..{} aborted {:?}", r.next_offset, r.aborted);
-                        at = r.next_offset.get();
-                    }
-                    eprintln!("segments {:?}", self.logs[log].segments());
-                }
                 let short = |v: &[(i64, String)]| -> Vec<i64> { v.iter().map(|x| x.0).collect() };
                 return Err(format!(
                     "{isolation:?} from {from} to {bound}: read {:?}, expected {:?}",
@@ -469,7 +434,6 @@ fn load(engine: &Engine) -> Result<Vec<Log>, String> {
 fn values(log: &Log, from: i64, isolation: Isolation) -> Result<Vec<(i64, String)>, String> {
     let mut out = Vec::new();
     let failed = |e: oncelog::Error| format!("{isolation:?} read from {from}: {e:?}");
-    let _ = ReadOptions::default();
     for stored in log.batches(Offset::new(from), isolation) {
         let stored = stored.map_err(failed)?;
         let records = stored.batch().records(&DecodeLimits::default()).map_err(failed)?;

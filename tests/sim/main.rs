@@ -11,6 +11,8 @@
 //! **A failure** prints its seed. `ONCELOG_SIM_SEED=n cargo test --test sim` replays that one;
 //! `ONCELOG_SIM_SCHEDULES=n` runs more of them.
 
+#![expect(clippy::unwrap_used, reason = "a panic in a test is a failed test")]
+
 mod exhaustive;
 mod history;
 mod model;
