@@ -11,7 +11,11 @@
 //! **A failure** prints its seed. `ONCELOG_SIM_SEED=n cargo test --test sim` replays that one;
 //! `ONCELOG_SIM_SCHEDULES=n` runs more of them.
 
-#![expect(clippy::unwrap_used, reason = "a panic in a test is a failed test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic in a test is a failed test, and it says what it went through"
+)]
 
 mod exhaustive;
 mod history;
