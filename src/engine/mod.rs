@@ -1,21 +1,25 @@
 //! An engine: data directories, the registry of their logs, and the work done in the background.
 
+mod directory;
+mod shared;
+
 use crate::checkpoint::{
     self, CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_BODY, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT,
-    OffsetCheckpoint, RECOVERY_POINT_CHECKPOINT, TextDamage,
+    RECOVERY_POINT_CHECKPOINT,
 };
-use crate::commit::Committer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::os::StdStorage;
-use crate::io::{DirLock, Io, Storage, StorageInfo};
+use crate::io::{Io, StorageInfo};
+use crate::log::Log;
 use crate::log::recover::{self, RecoveryReport};
-use crate::log::{Log, LogInner, Origin};
 use crate::options::{EngineOptions, LogConfig, LogName};
 use crate::segment::name::{delete_dir_name, is_delete_dir};
-use crate::types::Offset;
-use parking_lot::{Condvar, Mutex, RwLock};
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
+use directory::{DataDirectory, create_durably, remove_clean_mark};
+use parking_lot::{Mutex, RwLock};
+use shared::MaintenanceQueue;
+pub use shared::RetentionVeto;
+pub(crate) use shared::Shared;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,184 +29,6 @@ use std::time::Duration;
 
 /// How often the maintenance thread looks after free space and retention when nothing wakes it.
 const TICK: Duration = Duration::from_secs(30);
-/// Largest checkpoint file that is read.
-const TEXT_BYTES_MAX: usize = 64 << 20;
-
-/// Asked before retention moves a log start offset: the offset it may move to, at most. Lets a state
-/// machine keep what it has not consumed.
-pub type RetentionVeto = Arc<dyn Fn(&LogName, Offset) -> Offset + Send + Sync>;
-
-/// What every log of an engine shares.
-pub(crate) struct Shared {
-    pub(crate) io: Io,
-    pub(crate) options: EngineOptions,
-    pub(crate) maintenance: MaintenanceQueue,
-    directories: Vec<DataDirectory>,
-    staged_bytes: AtomicU64,
-    veto: RwLock<Option<RetentionVeto>>,
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("io", &self.io).finish_non_exhaustive()
-    }
-}
-
-/// One data directory: Kafka's `log.dirs` entry.
-#[derive(Debug)]
-struct DataDirectory {
-    path: PathBuf,
-    committer: Arc<Committer>,
-    /// Less than the reserve is free: producers' appends are refused.
-    is_full: AtomicBool,
-    /// Kafka's text checkpoints as last read or written.
-    checkpoints: Mutex<Checkpoints>,
-    /// Given back by the clean close; else by the process's end.
-    lock: Mutex<Option<Box<dyn DirLock>>>,
-}
-
-#[derive(Debug, Default)]
-struct Checkpoints {
-    recovery_points: OffsetCheckpoint,
-    high_watermarks: OffsetCheckpoint,
-    log_starts: OffsetCheckpoint,
-}
-
-/// Logs that want maintenance.
-#[derive(Debug, Default)]
-pub(crate) struct MaintenanceQueue {
-    inner: Mutex<MaintenanceInner>,
-    work: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct MaintenanceInner {
-    logs: VecDeque<Arc<LogInner>>,
-    stopped: bool,
-}
-
-impl MaintenanceQueue {
-    pub(crate) fn enqueue(&self, log: Arc<LogInner>) {
-        self.inner.lock().logs.push_back(log);
-        self.work.notify_one();
-    }
-
-    fn drain(&self) {
-        loop {
-            let Some(log) = self.inner.lock().logs.pop_front() else { return };
-            log.maintain();
-        }
-    }
-}
-
-impl Shared {
-    /// Admits `len` bytes to be staged, or refuses them.
-    pub(crate) fn admit_bytes(&self, len: usize, origin: Origin) -> Result<()> {
-        let staged = self.staged_bytes.load(Ordering::Relaxed);
-        // A single batch is always let in: the bound is on what piles up.
-        if staged > 0 && staged + len as u64 > self.options.staged_bytes_max {
-            let context = format!("{staged} bytes wait for the disk");
-            return Err(Error::new(ErrorKind::Busy, context));
-        }
-        if origin == Origin::Client && self.directories.iter().any(DataDirectory::is_full) {
-            let context = format!("fewer than {} bytes are free", self.options.reserve_bytes);
-            return Err(Error::new(ErrorKind::DiskFull, context));
-        }
-        Ok(())
-    }
-
-    pub(crate) fn stage_bytes(&self, len: usize) {
-        self.staged_bytes.fetch_add(len as u64, Ordering::Relaxed);
-    }
-
-    pub(crate) fn unstage_bytes(&self, len: u64) {
-        self.staged_bytes.fetch_sub(len, Ordering::Relaxed);
-    }
-
-    /// How far retention may move the start of `name`.
-    pub(crate) fn veto(&self, name: &LogName, start: Offset) -> Offset {
-        self.veto.read().as_ref().map_or(start, |veto| veto(name, start).min(start))
-    }
-
-    /// Makes a log start offset durable in the data directory's checkpoint.
-    pub(crate) fn store_log_start(&self, name: &LogName, path: &Path, start: Offset) -> Result<()> {
-        let directory = self.directory_of(path)?;
-        let mut checkpoints = directory.checkpoints.lock();
-        checkpoints.log_starts.offsets.insert(name.clone(), start);
-        let bytes = checkpoints.log_starts.encode();
-        directory.replace(self, LOG_START_CHECKPOINT, &bytes)
-    }
-
-    fn directory_of(&self, path: &Path) -> Result<&DataDirectory> {
-        self.directories
-            .iter()
-            .find(|d| Some(d.path.as_path()) == path.parent())
-            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{}", path.display())))
-    }
-
-    fn check_space(&self) {
-        for directory in &self.directories {
-            if let Ok(free) = self.io.storage.free_space(&directory.path) {
-                directory.is_full.store(free < self.options.reserve_bytes, Ordering::Relaxed);
-            }
-        }
-    }
-}
-
-impl DataDirectory {
-    fn open(options: &EngineOptions, io: &Io, path: &Path) -> Result<(Self, bool)> {
-        let failed = |e| Error::io(format!("open the data directory {}", path.display()), e);
-        let storage = &io.storage;
-        create_durably(storage.as_ref(), path).map_err(failed)?;
-        let lock = storage.lock_dir(path).map_err(|e| match e.kind() {
-            io::ErrorKind::WouldBlock => Error::with_source(
-                ErrorKind::Locked,
-                format!("{} is in use by another engine", path.display()),
-                e,
-            ),
-            _ => failed(e),
-        })?;
-        let read = |name: &str| {
-            checkpoint::read_file(storage.as_ref(), &path.join(name), TEXT_BYTES_MAX)
-                .map_err(failed)
-        };
-        let clean = read(CLEAN_SHUTDOWN)?.is_some();
-        let offsets = |name| -> Result<OffsetCheckpoint> {
-            match read(name)? {
-                None => Ok(OffsetCheckpoint::default()),
-                Some(bytes) => match OffsetCheckpoint::decode(&bytes) {
-                    Ok(checkpoint) => Ok(checkpoint),
-                    Err(e @ TextDamage::Newer { .. }) => Err(e.into_error(&path.join(name))),
-                    // A malformed one is treated as empty (D-48).
-                    Err(_damage) => Ok(OffsetCheckpoint::default()),
-                },
-            }
-        };
-        let checkpoints = Checkpoints {
-            recovery_points: offsets(RECOVERY_POINT_CHECKPOINT)?,
-            high_watermarks: offsets(HIGH_WATERMARK_CHECKPOINT)?,
-            log_starts: offsets(LOG_START_CHECKPOINT)?,
-        };
-        let free = storage.free_space(path).map_err(failed)?;
-        let directory = Self {
-            path: path.to_owned(),
-            committer: Arc::new(Committer::new(Arc::clone(storage))),
-            is_full: AtomicBool::new(free < options.reserve_bytes),
-            checkpoints: Mutex::new(checkpoints),
-            lock: Mutex::new(Some(lock)),
-        };
-        Ok((directory, clean))
-    }
-
-    fn is_full(&self) -> bool {
-        self.is_full.load(Ordering::Relaxed)
-    }
-
-    fn replace(&self, shared: &Shared, name: &str, bytes: &[u8]) -> Result<()> {
-        checkpoint::replace_file(shared.io.storage.as_ref(), &self.path, name, bytes)
-            .map_err(|e| Error::io(format!("write {}", self.path.join(name).display()), e))
-    }
-}
 
 /// Where a log is and whether it is loaded.
 #[derive(Debug)]
@@ -622,37 +448,4 @@ fn find_logs(
         }
     }
     Ok(())
-}
-
-/// Creates a directory with its parents and makes all their names durable.
-fn create_durably(storage: &dyn Storage, path: &Path) -> io::Result<()> {
-    let exists = |path: &Path| match storage.list_dir(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        found => found.map(|_| true),
-    };
-    let mut missing = Vec::new();
-    let mut at = path;
-    while !exists(at)? {
-        missing.push(at);
-        match at.parent() {
-            Some(parent) if parent != Path::new("") => at = parent,
-            _ => break,
-        }
-    }
-    storage.create_dir(path)?;
-    for created in missing.into_iter().rev() {
-        let parent = created.parent().filter(|p| *p != Path::new(""));
-        storage.sync_dir(parent.unwrap_or(Path::new(".")))?;
-    }
-    Ok(())
-}
-
-/// From here on a crash means recovery.
-fn remove_clean_mark(shared: &Shared, directory: &DataDirectory) -> Result<()> {
-    let path = directory.path.join(CLEAN_SHUTDOWN);
-    let storage = &shared.io.storage;
-    storage
-        .remove_file(&path)
-        .and_then(|()| storage.sync_dir(&directory.path))
-        .map_err(|e| Error::io(format!("remove {}", path.display()), e))
 }

@@ -1,0 +1,127 @@
+//! One data directory: its lock, its committer, Kafka's text checkpoints in it.
+
+use super::shared::Shared;
+use crate::checkpoint::{
+    self, CLEAN_SHUTDOWN, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, OffsetCheckpoint,
+    RECOVERY_POINT_CHECKPOINT, TextDamage,
+};
+use crate::commit::Committer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::io::{DirLock, Io, Storage};
+use crate::options::EngineOptions;
+use parking_lot::Mutex;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Largest checkpoint file that is read.
+const TEXT_BYTES_MAX: usize = 64 << 20;
+
+/// One data directory: Kafka's `log.dirs` entry.
+#[derive(Debug)]
+pub(super) struct DataDirectory {
+    pub(super) path: PathBuf,
+    pub(super) committer: Arc<Committer>,
+    /// Less than the reserve is free: producers' appends are refused.
+    pub(super) is_full: AtomicBool,
+    /// Kafka's text checkpoints as last read or written.
+    pub(super) checkpoints: Mutex<Checkpoints>,
+    /// Given back by the clean close; else by the process's end.
+    pub(super) lock: Mutex<Option<Box<dyn DirLock>>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Checkpoints {
+    pub(super) recovery_points: OffsetCheckpoint,
+    pub(super) high_watermarks: OffsetCheckpoint,
+    pub(super) log_starts: OffsetCheckpoint,
+}
+
+impl DataDirectory {
+    pub(super) fn open(options: &EngineOptions, io: &Io, path: &Path) -> Result<(Self, bool)> {
+        let failed = |e| Error::io(format!("open the data directory {}", path.display()), e);
+        let storage = &io.storage;
+        create_durably(storage.as_ref(), path).map_err(failed)?;
+        let lock = storage.lock_dir(path).map_err(|e| match e.kind() {
+            io::ErrorKind::WouldBlock => Error::with_source(
+                ErrorKind::Locked,
+                format!("{} is in use by another engine", path.display()),
+                e,
+            ),
+            _ => failed(e),
+        })?;
+        let read = |name: &str| {
+            checkpoint::read_file(storage.as_ref(), &path.join(name), TEXT_BYTES_MAX)
+                .map_err(failed)
+        };
+        let clean = read(CLEAN_SHUTDOWN)?.is_some();
+        let offsets = |name| -> Result<OffsetCheckpoint> {
+            match read(name)? {
+                None => Ok(OffsetCheckpoint::default()),
+                Some(bytes) => match OffsetCheckpoint::decode(&bytes) {
+                    Ok(checkpoint) => Ok(checkpoint),
+                    Err(e @ TextDamage::Newer { .. }) => Err(e.into_error(&path.join(name))),
+                    // A malformed one is treated as empty (D-48).
+                    Err(_damage) => Ok(OffsetCheckpoint::default()),
+                },
+            }
+        };
+        let checkpoints = Checkpoints {
+            recovery_points: offsets(RECOVERY_POINT_CHECKPOINT)?,
+            high_watermarks: offsets(HIGH_WATERMARK_CHECKPOINT)?,
+            log_starts: offsets(LOG_START_CHECKPOINT)?,
+        };
+        let free = storage.free_space(path).map_err(failed)?;
+        let directory = Self {
+            path: path.to_owned(),
+            committer: Arc::new(Committer::new(Arc::clone(storage))),
+            is_full: AtomicBool::new(free < options.reserve_bytes),
+            checkpoints: Mutex::new(checkpoints),
+            lock: Mutex::new(Some(lock)),
+        };
+        Ok((directory, clean))
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn replace(&self, shared: &Shared, name: &str, bytes: &[u8]) -> Result<()> {
+        checkpoint::replace_file(shared.io.storage.as_ref(), &self.path, name, bytes)
+            .map_err(|e| Error::io(format!("write {}", self.path.join(name).display()), e))
+    }
+}
+
+/// Creates a directory with its parents and makes all their names durable.
+pub(super) fn create_durably(storage: &dyn Storage, path: &Path) -> io::Result<()> {
+    let exists = |path: &Path| match storage.list_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        found => found.map(|_| true),
+    };
+    let mut missing = Vec::new();
+    let mut at = path;
+    while !exists(at)? {
+        missing.push(at);
+        match at.parent() {
+            Some(parent) if parent != Path::new("") => at = parent,
+            _ => break,
+        }
+    }
+    storage.create_dir(path)?;
+    for created in missing.into_iter().rev() {
+        let parent = created.parent().filter(|p| *p != Path::new(""));
+        storage.sync_dir(parent.unwrap_or(Path::new(".")))?;
+    }
+    Ok(())
+}
+
+/// From here on a crash means recovery.
+pub(super) fn remove_clean_mark(shared: &Shared, directory: &DataDirectory) -> Result<()> {
+    let path = directory.path.join(CLEAN_SHUTDOWN);
+    let storage = &shared.io.storage;
+    storage
+        .remove_file(&path)
+        .and_then(|()| storage.sync_dir(&directory.path))
+        .map_err(|e| Error::io(format!("remove {}", path.display()), e))
+}

@@ -1,0 +1,116 @@
+//! What every log of an engine shares: the outside world, options, budgets, maintenance.
+
+use super::directory::DataDirectory;
+use crate::checkpoint::LOG_START_CHECKPOINT;
+use crate::error::{Error, ErrorKind, Result};
+use crate::io::Io;
+use crate::log::{LogInner, Origin};
+use crate::options::{EngineOptions, LogName};
+use crate::types::Offset;
+use parking_lot::{Condvar, Mutex, RwLock};
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Asked before retention moves a log start offset: the offset it may move to, at most. Lets a state
+/// machine keep what it has not consumed.
+pub type RetentionVeto = Arc<dyn Fn(&LogName, Offset) -> Offset + Send + Sync>;
+
+/// What every log of an engine shares.
+pub(crate) struct Shared {
+    pub(crate) io: Io,
+    pub(crate) options: EngineOptions,
+    pub(crate) maintenance: MaintenanceQueue,
+    pub(super) directories: Vec<DataDirectory>,
+    pub(super) staged_bytes: AtomicU64,
+    pub(super) veto: RwLock<Option<RetentionVeto>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("io", &self.io).finish_non_exhaustive()
+    }
+}
+
+/// Logs that want maintenance.
+#[derive(Debug, Default)]
+pub(crate) struct MaintenanceQueue {
+    pub(super) inner: Mutex<MaintenanceInner>,
+    pub(super) work: Condvar,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct MaintenanceInner {
+    pub(super) logs: VecDeque<Arc<LogInner>>,
+    pub(super) stopped: bool,
+}
+
+impl MaintenanceQueue {
+    pub(crate) fn enqueue(&self, log: Arc<LogInner>) {
+        self.inner.lock().logs.push_back(log);
+        self.work.notify_one();
+    }
+
+    pub(super) fn drain(&self) {
+        loop {
+            let Some(log) = self.inner.lock().logs.pop_front() else { return };
+            log.maintain();
+        }
+    }
+}
+
+impl Shared {
+    /// Admits `len` bytes to be staged, or refuses them.
+    pub(crate) fn admit_bytes(&self, len: usize, origin: Origin) -> Result<()> {
+        let staged = self.staged_bytes.load(Ordering::Relaxed);
+        // A single batch is always let in: the bound is on what piles up.
+        if staged > 0 && staged + len as u64 > self.options.staged_bytes_max {
+            let context = format!("{staged} bytes wait for the disk");
+            return Err(Error::new(ErrorKind::Busy, context));
+        }
+        if origin == Origin::Client && self.directories.iter().any(DataDirectory::is_full) {
+            let context = format!("fewer than {} bytes are free", self.options.reserve_bytes);
+            return Err(Error::new(ErrorKind::DiskFull, context));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn stage_bytes(&self, len: usize) {
+        self.staged_bytes.fetch_add(len as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn unstage_bytes(&self, len: u64) {
+        self.staged_bytes.fetch_sub(len, Ordering::Relaxed);
+    }
+
+    /// How far retention may move the start of `name`.
+    pub(crate) fn veto(&self, name: &LogName, start: Offset) -> Offset {
+        self.veto.read().as_ref().map_or(start, |veto| veto(name, start).min(start))
+    }
+
+    /// Makes a log start offset durable in the data directory's checkpoint.
+    pub(crate) fn store_log_start(&self, name: &LogName, path: &Path, start: Offset) -> Result<()> {
+        let directory = self.directory_of(path)?;
+        let mut checkpoints = directory.checkpoints.lock();
+        checkpoints.log_starts.offsets.insert(name.clone(), start);
+        let bytes = checkpoints.log_starts.encode();
+        directory.replace(self, LOG_START_CHECKPOINT, &bytes)
+    }
+
+    pub(super) fn directory_of(&self, path: &Path) -> Result<&DataDirectory> {
+        self.directories
+            .iter()
+            .find(|d| Some(d.path.as_path()) == path.parent())
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{}", path.display())))
+    }
+
+    pub(super) fn check_space(&self) {
+        for directory in &self.directories {
+            if let Ok(free) = self.io.storage.free_space(&directory.path) {
+                directory.is_full.store(free < self.options.reserve_bytes, Ordering::Relaxed);
+            }
+        }
+    }
+}
