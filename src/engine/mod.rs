@@ -2,6 +2,7 @@
 
 mod directory;
 mod shared;
+mod transactions;
 
 use crate::checkpoint::{
     self, CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_BODY, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT,
@@ -14,6 +15,7 @@ use crate::log::Log;
 use crate::log::recover::{self, RecoveryReport};
 use crate::options::{EngineOptions, LogConfig, LogName};
 use crate::segment::name::{delete_dir_name, is_delete_dir};
+use crate::txn::{self, Coordinator};
 use directory::{DataDirectory, create_durably, remove_clean_mark};
 use parking_lot::{Mutex, RwLock};
 use shared::MaintenanceQueue;
@@ -23,7 +25,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -53,6 +55,7 @@ struct EngineInner {
     threads: Mutex<Vec<JoinHandle<()>>>,
     recovery_time: Duration,
     reports: Mutex<Vec<RecoveryReport>>,
+    transactions: Arc<Coordinator>,
     closed: AtomicBool,
 }
 
@@ -96,22 +99,30 @@ impl Engine {
             directories: directories.into_iter().map(|(d, _)| d).collect(),
             staged_bytes: AtomicU64::new(0),
             veto: RwLock::new(None),
+            transactions: OnceLock::new(),
             options,
         });
+        let was_clean = !unclean.contains(&true);
         for (directory, unclean) in shared.directories.iter().zip(unclean) {
             if !unclean {
                 remove_clean_mark(&shared, directory)?;
             }
         }
+        let transactions = Arc::new(Coordinator::new(Arc::clone(&shared)));
+        shared.transactions.get_or_init(|| Arc::downgrade(&transactions));
         let mut inner = EngineInner {
             shared,
             registry: Mutex::new(registry),
             threads: Mutex::default(),
             recovery_time: Duration::ZERO,
             reports: Mutex::default(),
+            transactions,
             closed: AtomicBool::new(false),
         };
         inner.recover_unclean()?;
+        if !was_clean {
+            inner.load_transactions()?;
+        }
         inner.recovery_time = inner.shared.io.clock.monotonic().saturating_sub(started);
         let inner = Arc::new(inner);
         inner.spawn_threads()?;
@@ -125,16 +136,9 @@ impl Engine {
     /// [`ErrorKind::AlreadyExists`], [`ErrorKind::Invalid`], [`ErrorKind::Io`].
     pub fn create_log(&self, name: &LogName, id: [u8; 16], config: LogConfig) -> Result<Log> {
         self.inner.check_open()?;
+        check_name(name)?;
         config.validate()?;
-        let mut registry = self.inner.registry.lock();
-        if registry.contains_key(name) {
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("{name} exists already")));
-        }
-        let directory = self.inner.emptiest_directory(&registry);
-        let source = self.inner.source(name, directory, false, config);
-        let log = Log::new(Arc::new(recover::create(source, id)?));
-        registry.insert(name.clone(), Slot { directory, log: Some(log.clone()), clean: false });
-        Ok(log)
+        self.inner.create(name, id, config, None)
     }
 
     /// The log of that name, opened if it was not. Its configuration is the engine's default until
@@ -144,14 +148,9 @@ impl Engine {
     /// [`ErrorKind::NotFound`], or what loading it met.
     pub fn log(&self, name: &LogName) -> Result<Log> {
         self.inner.check_open()?;
-        let mut registry = self.inner.registry.lock();
-        let Some(slot) = registry.get_mut(name) else {
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no log {name}")));
-        };
-        if let Some(log) = &slot.log {
-            return Ok(log.clone());
-        }
-        self.inner.load(name, slot)
+        check_name(name)?;
+        let missing = || Error::new(ErrorKind::NotFound, format!("there is no log {name}"));
+        self.inner.find(name)?.ok_or_else(missing)
     }
 
     /// Every log with its 16-byte topic id, in name order.
@@ -164,7 +163,8 @@ impl Engine {
             Some(log) => Ok(log.id()),
             None => recover::read_id(&self.inner.shared, &self.inner.path(name, slot.directory)),
         };
-        registry.iter().map(|(name, slot)| Ok((name.clone(), id(name, slot)?))).collect()
+        let of_embedder = registry.iter().filter(|(name, _)| check_name(name).is_ok());
+        of_embedder.map(|(name, slot)| Ok((name.clone(), id(name, slot)?))).collect()
     }
 
     /// Removes a log; its name is free and its data gone for good when this returns. Handles to it
@@ -174,6 +174,9 @@ impl Engine {
     /// [`ErrorKind::NotFound`], [`ErrorKind::Io`].
     pub fn delete_log(&self, name: &LogName) -> Result<()> {
         self.inner.check_open()?;
+        check_name(name)?;
+        // What decisions say of the log must not matter any more when it is gone.
+        let _settled = self.inner.transactions.settle()?;
         let mut registry = self.inner.registry.lock();
         let Some(slot) = registry.remove(name) else {
             return Err(Error::new(ErrorKind::NotFound, format!("there is no log {name}")));
@@ -193,6 +196,7 @@ impl Engine {
     /// thread does it too; without one ([`EngineOptions::background`]) the embedder calls this.
     pub fn tick(&self) {
         self.inner.shared.maintenance.drain();
+        self.inner.transactions.drive();
         self.inner.retain_all();
     }
 
@@ -261,6 +265,34 @@ impl EngineInner {
         }
     }
 
+    fn create(
+        &self,
+        name: &LogName,
+        id: [u8; 16],
+        config: LogConfig,
+        directory: Option<usize>,
+    ) -> Result<Log> {
+        let mut registry = self.registry.lock();
+        if registry.contains_key(name) {
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("{name} exists already")));
+        }
+        let directory = directory.unwrap_or_else(|| self.emptiest_directory(&registry));
+        let source = self.source(name, directory, false, config);
+        let log = Log::new(Arc::new(recover::create(source, id)?));
+        registry.insert(name.clone(), Slot { directory, log: Some(log.clone()), clean: false });
+        Ok(log)
+    }
+
+    /// The log of that name, loaded if it was not.
+    fn find(&self, name: &LogName) -> Result<Option<Log>> {
+        let mut registry = self.registry.lock();
+        let Some(slot) = registry.get_mut(name) else { return Ok(None) };
+        match &slot.log {
+            Some(log) => Ok(Some(log.clone())),
+            None => self.load(name, slot).map(Some),
+        }
+    }
+
     fn load(&self, name: &LogName, slot: &mut Slot) -> Result<Log> {
         let config = self.shared.options.log.clone();
         let source = self.source(name, slot.directory, slot.clean, config);
@@ -308,6 +340,8 @@ impl EngineInner {
 
     fn retain_all(&self) {
         self.shared.check_space();
+        // Whatever hinders it hinders the next transaction, too, which says so.
+        drop(self.transactions.trim());
         for log in self.open_logs() {
             // A failure of one log shows in its own calls; the others still get their turn.
             if log.inner().is_alive() {
@@ -345,7 +379,9 @@ impl EngineInner {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        let ended = self.transactions.close();
         self.stop_threads();
+        ended?;
         let logs: Vec<(LogName, usize, Log)> = self
             .registry
             .lock()
@@ -398,7 +434,16 @@ impl EngineInner {
 impl Drop for EngineInner {
     fn drop(&mut self) {
         self.stop_threads();
+        self.transactions.abandon();
     }
+}
+
+/// The engine's own log is none of the embedder's.
+fn check_name(name: &LogName) -> Result<()> {
+    if *name == txn::log_name() {
+        return Err(Error::new(ErrorKind::Invalid, format!("{name} is the engine's own log")));
+    }
+    Ok(())
 }
 
 /// The maintenance thread: serves the queue as it fills, and everything else every [`TICK`].

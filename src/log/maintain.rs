@@ -16,6 +16,7 @@ use crate::segment::Segment;
 use crate::segment::name::{
     FileKind, LEADER_EPOCH_CHECKPOINT, Suffix, parse_file_name, segment_file,
 };
+use crate::txn::is_reserved;
 use crate::types::{LeaderEpoch, Offset};
 use std::io;
 use std::sync::Arc;
@@ -341,6 +342,12 @@ impl LogInner {
         if state.durable_end < state.end {
             return Err(Error::new(ErrorKind::Busy, "appends go on while the log is truncated"));
         }
+        let coordinator = self.shared.transactions();
+        let is_ours = |id| coordinator.as_ref().is_some_and(|c| c.owns(id));
+        if state.producers.open_transactions().any(|txn| is_ours(txn.producer_id)) {
+            let context = format!("a transaction that appended to {} is open", self.name);
+            return Err(Error::new(ErrorKind::Busy, context));
+        }
         if offset < state.log_start {
             self.shared.store_log_start(&self.name, &self.path, offset)?;
         }
@@ -395,9 +402,12 @@ impl LogState {
             -1 => -1,
             limit => self.size_bytes().saturating_sub(limit.unsigned_abs()).cast_signed(),
         };
+        // What one of the engine's transactions has appended stays until that has ended.
+        let open = self.producers.open_transactions().filter(|txn| is_reserved(txn.producer_id));
+        let undecided = open.map(|txn| txn.first_offset).min().unwrap_or(self.high_watermark);
         let mut start = None;
         for segment in self.segments.iter().filter(|s| s.is_sealed()) {
-            let end = segment.end().filter(|end| *end <= self.high_watermark)?;
+            let end = segment.end().filter(|end| *end <= self.high_watermark.min(undecided))?;
             let size = i64::try_from(segment.size()).unwrap_or(i64::MAX);
             excess -= size;
             let largest = segment.largest_timestamp_ms();

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// A registration in a wait list that removes itself.
 #[derive(Debug)]
-struct Registration {
+pub(super) struct Registration {
     log: Arc<LogInner>,
     frontier: Frontier,
     end: Offset,
@@ -32,7 +32,7 @@ pub(crate) enum Frontier {
 }
 
 impl Registration {
-    fn new(log: Arc<LogInner>, frontier: Frontier, end: Offset) -> Self {
+    pub(super) fn new(log: Arc<LogInner>, frontier: Frontier, end: Offset) -> Self {
         Self { log, frontier, end, key: None }
     }
 
@@ -41,7 +41,7 @@ impl Registration {
     }
 
     /// The outcome, if it is known: the frontier is there, or the log failed.
-    fn outcome(&self) -> Option<Result<()>> {
+    pub(super) fn outcome(&self) -> Option<Result<()>> {
         if self.log.frontier(self.frontier) >= self.end {
             return Some(Ok(()));
         }
@@ -49,7 +49,7 @@ impl Registration {
     }
 
     /// Makes sure that the next advance wakes `wake`.
-    fn register(&mut self, wake: Wake) {
+    pub(super) fn register(&mut self, wake: Wake) {
         let list = self.log.waiters(self.frontier);
         match self.key {
             Some(key) if list.contains(key) => {
