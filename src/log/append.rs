@@ -279,8 +279,8 @@ fn check_leader<'a>(
 
 /// A marker must get in, whatever the log's limit: without it a transaction would never end.
 fn smallest_max(origin: Origin) -> u32 {
-    const MARKER_BYTES: u32 = MARKER_BATCH_BYTES as u32;
-    if origin == Origin::Coordinator { MARKER_BYTES } else { 0 }
+    let marker = u32::try_from(MARKER_BATCH_BYTES).unwrap_or(u32::MAX);
+    if origin == Origin::Coordinator { marker } else { 0 }
 }
 
 /// A batch under the name of one of the engine's own producers could end, or get into, a transaction

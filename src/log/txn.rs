@@ -53,9 +53,9 @@ impl Log {
     }
 
     fn stage(&self, batch: &[u8], durability: Durability, behalf: Behalf) -> Result<Appended> {
-        let mut options = AppendOptions::default();
-        options.origin = Origin::Coordinator;
-        options.durability = Some(durability);
+        let durability = Some(durability);
+        let options =
+            AppendOptions { origin: Origin::Coordinator, durability, ..AppendOptions::default() };
         self.inner.stage_batches(batch, &options, behalf).map(|(appended, _)| appended)
     }
 

@@ -310,8 +310,9 @@ impl Wake for Callback {
 /// A commit under way. Await it on any executor, or [`wait`](Self::wait) on a thread. Dropping it
 /// changes nothing: the transaction is committed all the same.
 ///
-/// Resolves when read-committed readers see the transaction in all its logs; or, for a log whose high
-/// watermark the embedder sets, when only that is missing.
+/// Resolves when nothing of this transaction keeps read-committed readers waiting: they see it in all its
+/// logs, unless another transaction that began earlier in one is still open, or the high watermark, in
+/// a log where the embedder sets it, is still behind.
 #[must_use = "a transaction is committed only when its ticket resolves"]
 #[derive(Debug)]
 pub struct CommitTicket {

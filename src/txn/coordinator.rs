@@ -138,7 +138,7 @@ impl Coordinator {
             Err(error) => return Err(error),
         };
         // Always the same: it is the log's.
-        let _ = self.owner.set(owner);
+        self.owner.get_or_init(|| owner);
         self.state.lock().log = loaded;
         Ok(())
     }
@@ -456,10 +456,11 @@ fn closed() -> Error {
 
 /// The transaction log keeps everything until it is restated, and takes decisions of any size.
 fn config() -> LogConfig {
-    let mut config = LogConfig::default();
-    config.segment_bytes = 64 << 20;
-    config.max_message_bytes = 64 << 20;
-    config.retention_ms = -1;
-    config.timestamp_after_max_ms = i64::MAX;
-    config
+    LogConfig {
+        segment_bytes: 64 << 20,
+        max_message_bytes: 64 << 20,
+        retention_ms: -1,
+        timestamp_after_max_ms: i64::MAX,
+        ..LogConfig::default()
+    }
 }

@@ -11,12 +11,13 @@
 //! **A failure** prints its seed. `ONCELOG_SIM_SEED=n cargo test --test txn random` replays that one;
 //! `ONCELOG_SIM_SCHEDULES=n` runs more of them.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a panic in a test is a failed test, and it says what it went through"
-)]
+#![expect(clippy::unwrap_used, reason = "a panic in a test is a failed test")]
 
 mod common;
 mod contract;
+mod histories;
+mod history;
+mod oracle;
 mod points;
+#[path = "../sim/rng.rs"]
+mod rng;

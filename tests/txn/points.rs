@@ -16,6 +16,11 @@ struct Answered {
     commits: usize,
 }
 
+/// The position behind commit `number`.
+fn next(number: usize) -> Offset {
+    Offset::new(i64::try_from(number).unwrap() + 1)
+}
+
 fn open(disk: &Arc<SimDisk>, planted: Planted) -> oncelog::Result<Engine> {
     let mut options = simulated_options();
     options.planted = planted;
@@ -40,7 +45,7 @@ fn workload(
         for log in &logs {
             txn.append(log, batch(&[&format!("c{number}")]))?;
         }
-        txn.store_position("g", &logs[0], Offset::new(number as i64 + 1))?;
+        txn.store_position("g", &logs[0], next(number))?;
         txn.commit()?.wait()?;
         answered.commits = number + 1;
         let mut txn = engine.begin()?;
@@ -82,7 +87,7 @@ fn judge(disk: &Arc<SimDisk>, planted: Planted, answered: Answered) -> Result<()
     for log in &logs {
         txn.append(log, batch(&[&format!("c{committed}")])).map_err(|e| format!("{e:?}"))?;
     }
-    txn.store_position("g", &logs[0], Offset::new(committed as i64 + 1)).unwrap();
+    txn.store_position("g", &logs[0], next(committed)).unwrap();
     txn.commit().and_then(oncelog::CommitTicket::wait).map_err(|e| format!("commit: {e:?}"))?;
     judge_content(&engine, Answered { created: true, commits: committed + 1 })?;
     Ok(())
