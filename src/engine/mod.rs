@@ -121,7 +121,7 @@ impl Engine {
         };
         inner.recover_unclean()?;
         if !was_clean {
-            inner.load_transactions()?;
+            inner.recover_transactions()?;
         }
         inner.recovery_time = inner.shared.io.clock.monotonic().saturating_sub(started);
         let inner = Arc::new(inner);

@@ -1,9 +1,9 @@
 //! The engine's calls for transactions over several logs, and when their log is loaded.
 
 use super::{Engine, EngineInner};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::Log;
-use crate::options::LogConfig;
+use crate::options::{LogConfig, LogName};
 use crate::txn::{self, Transaction};
 use crate::types::Offset;
 
@@ -52,6 +52,41 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Gives up all decisions and positions, for an engine whose [`Engine::begin`] says
+    /// [`ErrorKind::Corrupt`] and for whose transaction log there is no backup: afterwards every
+    /// position is forgotten, everything that was undecided is aborted, in all logs, and transactions
+    /// work again. A transaction that a crash overtook may so be committed in a part of its logs.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`], with nothing given up, if the transaction log is not damaged; else what
+    /// loading the logs, or writing to them, met. It can be called again.
+    ///
+    /// # Complexity
+    /// Loads every log.
+    ///
+    /// [`ErrorKind::Corrupt`]: crate::ErrorKind::Corrupt
+    /// [`ErrorKind::Invalid`]: crate::ErrorKind::Invalid
+    pub fn reset_transactions(&self) -> Result<()> {
+        self.inner.check_open()?;
+        match self.inner.load_transactions() {
+            Err(error) if matches!(error.kind(), ErrorKind::Corrupt { .. }) => {}
+            Err(error) => return Err(error),
+            Ok(_) => {
+                let context = "the transaction log is not damaged; nothing was given up";
+                return Err(Error::new(ErrorKind::Invalid, context));
+            }
+        }
+        let _one_at_a_time = self.inner.transactions.lock_loading();
+        let names: Vec<LogName> = self.inner.registry.lock().keys().cloned().collect();
+        let logs: Vec<Log> = names
+            .iter()
+            .filter_map(|name| self.inner.find(name).transpose())
+            .collect::<Result<_>>()?;
+        self.inner.transactions.reset(&logs)
+    }
+}
+
 impl EngineInner {
     /// Loads the transaction log if it was not, and ends what is unfinished; `false` if there is none.
     pub(super) fn load_transactions(&self) -> Result<bool> {
@@ -65,7 +100,16 @@ impl EngineInner {
         }
         let Some(log) = self.find(&txn::log_name())? else { return Ok(false) };
         coordinator.load(&log, &self.open_logs(), &|name| self.find(name))?;
-        Ok(true)
+        coordinator.is_ready()
+    }
+
+    /// After an unclean end: brings what a crash overtook to its end. A damaged transaction log says so
+    /// when it is asked for.
+    pub(super) fn recover_transactions(&self) -> Result<()> {
+        match self.load_transactions() {
+            Err(error) if !matches!(error.kind(), ErrorKind::Corrupt { .. }) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn create_transaction_log(&self) -> Result<()> {

@@ -407,7 +407,8 @@ impl LogState {
         let undecided = open.map(|txn| txn.first_offset).min().unwrap_or(self.high_watermark);
         let mut start = None;
         for segment in self.segments.iter().filter(|s| s.is_sealed()) {
-            let end = segment.end().filter(|end| *end <= self.high_watermark.min(undecided))?;
+            let bound = self.high_watermark.min(undecided);
+            let Some(end) = segment.end().filter(|end| *end <= bound) else { break };
             let size = i64::try_from(segment.size()).unwrap_or(i64::MAX);
             excess -= size;
             let largest = segment.largest_timestamp_ms();

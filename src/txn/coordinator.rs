@@ -143,6 +143,18 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Begins again without anything of what the damaged transaction log says.
+    pub(crate) fn reset(&self, logs: &[Log]) -> Result<()> {
+        let is_log = |log: &&Log| *log.name() == super::log_name();
+        let Some(log) = logs.iter().find(is_log) else { return Ok(()) };
+        recover::abort_all(logs, |id| self.owns(id))?;
+        // Last: until here it is damaged, and all of this can be done again.
+        log.trim_before(log.offsets().log_end_offset)?;
+        let mut state = self.state.lock();
+        *state = State { log: TransactionLog::Ready(log.clone()), ..State::default() };
+        Ok(())
+    }
+
     /// Whether a producer id is one of this engine's transactions.
     pub(crate) fn owns(&self, id: ProducerId) -> bool {
         self.owner.get().is_some_and(|owner| owner.owns(id))

@@ -27,7 +27,7 @@ use crate::log::{Isolation, Log};
 use crate::options::LogName;
 use crate::planted::Planted;
 use crate::producer::OpenTxn;
-use crate::types::Offset;
+use crate::types::{Offset, ProducerId};
 use std::collections::BTreeMap;
 
 /// Finds a log of the engine by name, loading it if need be.
@@ -72,19 +72,30 @@ pub(super) fn recover(
         let appended = log.stage_record(&batch.build()?)?;
         log.durable(appended.last_offset.next()).wait()?;
     }
+    end_all(loaded, |id| owner.owns(id), |log, open| replayed.is_committed(log, open, planted))?;
+    Ok(replayed.finish())
+}
+
+/// Aborts every open transaction of producers that are ours; durable when this returns.
+pub(super) fn abort_all(logs: &[Log], is_ours: impl Fn(ProducerId) -> bool) -> Result<()> {
+    end_all(logs, is_ours, |_, _| false)
+}
+
+fn end_all(
+    logs: &[Log],
+    is_ours: impl Fn(ProducerId) -> bool,
+    is_committed: impl Fn(&Log, &OpenTxn) -> bool,
+) -> Result<()> {
     let mut markers = Vec::new();
-    for log in loaded {
-        for open in log.open_transactions(|id| owner.owns(id)) {
-            let kind = match replayed.is_committed(log, &open, planted) {
-                true => MarkerKind::Commit,
-                false => MarkerKind::Abort,
-            };
+    for log in logs {
+        for open in log.open_transactions(&is_ours) {
+            let commit = is_committed(log, &open);
+            let kind = if commit { MarkerKind::Commit } else { MarkerKind::Abort };
             markers.push((log, log.stage_marker(open.producer_id, kind)?.last_offset.next()));
         }
     }
     // All are staged before the first is waited for: one round for all of them.
-    markers.into_iter().try_for_each(|(log, end)| log.durable(end).wait())?;
-    Ok(replayed.finish())
+    markers.into_iter().try_for_each(|(log, end)| log.durable(end).wait())
 }
 
 /// Reads every record of the transaction log.

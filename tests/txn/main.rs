@@ -15,9 +15,11 @@
 
 mod common;
 mod contract;
+mod failures;
 mod histories;
 mod history;
 mod oracle;
 mod points;
 #[path = "../sim/rng.rs"]
 mod rng;
+mod rounds;
