@@ -72,6 +72,8 @@ impl Log {
     /// - [`ErrorKind::CorruptBatch`], [`ErrorKind::InvalidBatch`], [`ErrorKind::InvalidTimestamp`],
     ///   [`ErrorKind::BatchTooLarge`], [`ErrorKind::LargerThanSegment`],
     ///   [`ErrorKind::UnsupportedCompression`]: the batch is at fault.
+    ///   Producer ids from 2^62 upward are the engine's own ([`Transaction`](crate::Transaction)), and
+    ///   nobody else's: [`ErrorKind::InvalidBatch`].
     /// - [`ErrorKind::OutOfOrderSequence`], [`ErrorKind::InvalidProducerEpoch`],
     ///   [`ErrorKind::InvalidTxnState`], [`ErrorKind::CoordinatorFenced`],
     ///   [`ErrorKind::TooManyProducers`]: the producer's state forbids it.

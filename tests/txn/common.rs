@@ -15,12 +15,13 @@ pub(crate) trait World {
     fn open(&self) -> Engine;
 }
 
-pub(crate) struct Real(tempfile::TempDir, Backend);
+pub(crate) struct Real(tempfile::TempDir, Backend, usize);
 pub(crate) struct Simulated(Arc<SimDisk>);
 
 impl World for Real {
     fn open(&self) -> Engine {
         let mut options = EngineOptions::new(self.0.path());
+        options.directories = (0..self.2).map(|n| self.0.path().join(n.to_string())).collect();
         options.backend = self.1;
         Engine::open(options).unwrap()
     }
@@ -39,11 +40,11 @@ pub(crate) fn simulated_options() -> EngineOptions {
     options
 }
 
-/// Runs a scenario on every backend.
+/// Runs a scenario on every backend, and over several data directories.
 pub(crate) fn on_all(scenario: impl Fn(&dyn World)) {
     scenario(&Simulated(SimDisk::new(1)));
-    for backend in [Backend::Std, Backend::Auto] {
-        scenario(&Real(tempfile::tempdir().unwrap(), backend));
+    for (backend, directories) in [(Backend::Std, 1), (Backend::Auto, 1), (Backend::Std, 3)] {
+        scenario(&Real(tempfile::tempdir().unwrap(), backend, directories));
     }
 }
 

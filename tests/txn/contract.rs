@@ -203,19 +203,25 @@ fn many_threads_commit_at_once() {
                 scope.spawn(move || {
                     for round in 0..10 {
                         let txn = over_all(engine, 3, &format!("{thread}/{round}"), round);
-                        if round % 3 == 0 {
-                            txn.abort();
-                        } else {
-                            txn.commit().unwrap().wait().unwrap();
+                        match round % 5 {
+                            0 => txn.abort(),
+                            // Without threads of the engine a task has nobody to wait for.
+                            1 if engine.storage_info().backend != "sim" => {
+                                block_on(txn.commit().unwrap()).unwrap();
+                            }
+                            2 => drop(txn.commit().unwrap()),
+                            _ => txn.commit().unwrap().wait().unwrap(),
                         }
                     }
                 });
             }
         });
+        // Waits for those whose tickets were dropped.
+        engine.tick();
         for log in &logs {
-            assert_eq!(committed(log).len(), 4 * 6);
-            // Slots are used again: a table holds as many producers as transactions were open at once.
-            assert!(log.producers().len() <= 4);
+            assert_eq!(committed(log).len(), 4 * 8);
+            // Slots are used again: a table holds as many producers as transactions were under way.
+            assert!(log.producers().len() <= 12, "{}", log.producers().len());
         }
         engine.close().unwrap();
     });

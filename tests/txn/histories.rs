@@ -47,6 +47,7 @@ fn equal_seeds_give_equal_traces() {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "a test says what it went through")]
 fn assert_noticed(plant: impl FnOnce(&mut Planted)) {
     let mut planted = Planted::default();
     plant(&mut planted);

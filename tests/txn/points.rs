@@ -21,9 +21,20 @@ fn next(number: usize) -> Offset {
     Offset::new(i64::try_from(number).unwrap() + 1)
 }
 
-fn open(disk: &Arc<SimDisk>, planted: Planted) -> oncelog::Result<Engine> {
+/// What stays the same in one run.
+#[derive(Clone, Copy, Debug, Default)]
+struct World {
+    planted: Planted,
+    /// The logs are spread over two data directories, which are flushed one after the other.
+    two_directories: bool,
+}
+
+fn open(disk: &Arc<SimDisk>, world: World) -> oncelog::Result<Engine> {
     let mut options = simulated_options();
-    options.planted = planted;
+    options.planted = world.planted;
+    if world.two_directories {
+        options.directories.push("/e".into());
+    }
     Engine::open_with(options, disk.io())
 }
 
@@ -31,10 +42,10 @@ fn open(disk: &Arc<SimDisk>, planted: Planted) -> oncelog::Result<Engine> {
 /// between, and one transaction that stays open.
 fn workload(
     disk: &Arc<SimDisk>,
-    planted: Planted,
+    world: World,
     answered: &mut Answered,
 ) -> oncelog::Result<Transaction> {
-    let engine = open(disk, planted)?;
+    let engine = open(disk, world)?;
     let mut logs = Vec::new();
     for index in 0..LOGS {
         logs.push(engine.create_log(&name(index), [7; 16], Default::default())?);
@@ -63,8 +74,8 @@ fn workload(
 
 /// Opens what a crash left, and looks whether all of it is as promised; also after the logs have grown
 /// and the process was killed, and after one more transaction.
-fn judge(disk: &Arc<SimDisk>, planted: Planted, answered: Answered) -> Result<(), String> {
-    let engine = open(disk, planted).map_err(|e| format!("open: {e:?}"))?;
+fn judge(disk: &Arc<SimDisk>, world: World, answered: Answered) -> Result<(), String> {
+    let engine = open(disk, world).map_err(|e| format!("open: {e:?}"))?;
     if !answered.created {
         return Ok(());
     }
@@ -76,7 +87,7 @@ fn judge(disk: &Arc<SimDisk>, planted: Planted, answered: Answered) -> Result<()
     }
     drop(engine);
 
-    let engine = open(&disk.kill(), planted).map_err(|e| format!("open again: {e:?}"))?;
+    let engine = open(&disk.kill(), world).map_err(|e| format!("open again: {e:?}"))?;
     let answered = Answered { created: true, commits: committed };
     let again = judge_content(&engine, answered).map_err(|e| format!("later: {e}"))?;
     if again != committed {
@@ -123,20 +134,20 @@ fn crashes(point: u64) -> Vec<Crash> {
 }
 
 /// Runs all of it; how many crashes were survived, or what went wrong first.
-fn run(planted: Planted, nested: bool) -> Result<u64, String> {
+fn run(world: World, nested: bool) -> Result<u64, String> {
     let mut survived = 0;
     for point in 1.. {
         let disk = SimDisk::new(point);
         disk.crash_after(point);
         let mut answered = Answered::default();
-        let outcome = workload(&disk, planted, &mut answered);
+        let outcome = workload(&disk, world, &mut answered);
         let was_cut = !disk.is_powered();
         for crash in crashes(point) {
             let at = |what: String| format!("cut at operation {point}, {crash:?}: {what}");
-            judge(&disk.crash(&crash), planted, answered).map_err(at)?;
+            judge(&disk.crash(&crash), world, answered).map_err(at)?;
             survived += 1;
             if nested {
-                survived += cut_recovery(&disk, &crash, planted, answered).map_err(at)?;
+                survived += cut_recovery(&disk, &crash, world, answered).map_err(at)?;
             }
         }
         match outcome {
@@ -152,21 +163,21 @@ fn run(planted: Planted, nested: bool) -> Result<u64, String> {
 fn cut_recovery(
     disk: &SimDisk,
     crash: &Crash,
-    planted: Planted,
+    world: World,
     answered: Answered,
 ) -> Result<u64, String> {
     let mut survived = 0;
     for point in 1.. {
         let disk = disk.crash(crash);
         disk.crash_after(point);
-        let opened = open(&disk, planted);
+        let opened = open(&disk, world);
         if opened.is_ok() && disk.is_powered() {
             break;
         }
         let random = Crash::Random { seed: point, garbage: false };
         for crash in [Crash::LoseAll, Crash::KeepAll, random] {
             let at = |what: String| format!("then at {point} of the recovery, {crash:?}: {what}");
-            judge(&disk.crash(&crash), planted, answered).map_err(at)?;
+            judge(&disk.crash(&crash), world, answered).map_err(at)?;
             survived += 1;
         }
     }
@@ -175,9 +186,12 @@ fn cut_recovery(
 
 #[test]
 fn every_crash_point_leaves_all_of_a_transaction_or_nothing() {
-    let survived = run(Planted::default(), true).unwrap_or_else(|failure| panic!("{failure}"));
-    println!("{survived} crashes");
-    assert!(survived > 1_000);
+    for two_directories in [false, true] {
+        let world = World { two_directories, ..World::default() };
+        let survived = run(world, true).unwrap_or_else(|failure| panic!("{failure}"));
+        println!("{survived} crashes");
+        assert!(survived > 1_000);
+    }
 }
 
 #[test]
@@ -190,7 +204,8 @@ fn planted_bugs_are_noticed_at_some_crash_point() {
     for plant in plants {
         let mut planted = Planted::default();
         plant(&mut planted);
-        let failure = run(planted, false).expect_err(&format!("nobody noticed {planted:?}"));
+        let world = World { planted, ..World::default() };
+        let failure = run(world, false).expect_err(&format!("nobody noticed {planted:?}"));
         println!("{planted:?}\n  {failure}");
     }
 }
@@ -199,7 +214,7 @@ fn planted_bugs_are_noticed_at_some_crash_point() {
 fn the_workload_makes_what_it_says() {
     let disk = SimDisk::new(1);
     let mut answered = Answered::default();
-    let open = workload(&disk, Planted::default(), &mut answered).unwrap();
+    let open = workload(&disk, World::default(), &mut answered).unwrap();
     assert_eq!(answered.commits, COMMITS);
     let engine = Engine::open_with(simulated_options(), disk.kill().io()).unwrap();
     let logs = load(&engine, LOGS);
