@@ -1,6 +1,7 @@
 //! One data directory: its lock, its committer, Kafka's text checkpoints in it.
 
 use super::shared::Shared;
+use super::space::Space;
 use crate::checkpoint::{
     self, CLEAN_SHUTDOWN, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, OffsetCheckpoint,
     RECOVERY_POINT_CHECKPOINT, TextDamage,
@@ -13,7 +14,6 @@ use parking_lot::Mutex;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Largest checkpoint file that is read.
 const TEXT_BYTES_MAX: usize = 64 << 20;
@@ -23,8 +23,8 @@ const TEXT_BYTES_MAX: usize = 64 << 20;
 pub(super) struct DataDirectory {
     pub(super) path: PathBuf,
     pub(super) committer: Arc<Committer>,
-    /// Less than the reserve is free: producers' appends are refused.
-    pub(super) is_full: AtomicBool,
+    /// What producers' appends may still take of it.
+    pub(super) space: Arc<Space>,
     /// Kafka's text checkpoints as last read or written.
     pub(super) checkpoints: Mutex<Checkpoints>,
     /// Given back by the clean close; else by the process's end.
@@ -72,19 +72,15 @@ impl DataDirectory {
             high_watermarks: offsets(HIGH_WATERMARK_CHECKPOINT)?,
             log_starts: offsets(LOG_START_CHECKPOINT)?,
         };
-        let free = storage.free_space(path).map_err(failed)?;
+        let space = Space::new(Arc::clone(storage), path, options.reserve_bytes).map_err(failed)?;
         let directory = Self {
             path: path.to_owned(),
             committer: Arc::new(Committer::new(Arc::clone(storage))),
-            is_full: AtomicBool::new(free < options.reserve_bytes),
+            space: Arc::new(space),
             checkpoints: Mutex::new(checkpoints),
             lock: Mutex::new(Some(lock)),
         };
         Ok((directory, clean))
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.is_full.load(Ordering::Relaxed)
     }
 
     pub(super) fn replace(&self, shared: &Shared, name: &str, bytes: &[u8]) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod directory;
 mod shared;
+mod space;
 
 use crate::checkpoint::{
     self, CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_BODY, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT,
@@ -19,8 +20,8 @@ use parking_lot::{Mutex, RwLock};
 use shared::MaintenanceQueue;
 pub use shared::RetentionVeto;
 pub(crate) use shared::Shared;
+pub(crate) use space::Space;
 use std::collections::BTreeMap;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -255,6 +256,7 @@ impl EngineInner {
             path: self.path(name, directory).into(),
             shared: Arc::clone(&self.shared),
             committer: Arc::clone(&data.committer),
+            space: Arc::clone(&data.space),
             config: Arc::new(config),
             clean,
             log_start: data.checkpoints.lock().log_starts.offsets.get(name).copied(),
@@ -310,11 +312,7 @@ impl EngineInner {
         self.shared.check_space();
         for log in self.open_logs() {
             // A failure of one log shows in its own calls; the others still get their turn.
-            if log.inner().is_alive() {
-                if let Err(error) = log.retain() {
-                    log.inner().poison("retention failed", io::Error::other(error));
-                }
-            }
+            log.inner().tick();
         }
     }
 

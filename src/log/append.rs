@@ -48,7 +48,7 @@ impl LogInner {
             Origin::Follower => check_follower(bytes)?,
             origin => vec![check_leader(bytes, origin, &config, now_ms)?],
         };
-        self.shared.admit_bytes(bytes.len(), options.origin)?;
+        self.shared.admit_bytes(&self.space, bytes.len(), options.origin)?;
         let durability = options.durability.unwrap_or(config.durability);
         let appended = {
             let mut state = self.state.lock();
@@ -180,7 +180,8 @@ impl LogInner {
         }
         state.end = facts.last_offset.next();
         state.uncheckpointed_bytes += batch.size() as u64;
-        self.shared.stage_bytes(batch.size());
+        state.staged_bytes += batch.size() as u64;
+        self.shared.stage_bytes(&self.space, batch.size() as u64);
     }
 
     /// Completes the active segment and begins one at `base`.

@@ -4,7 +4,7 @@ use super::tail::Tail;
 use super::ticket::Frontier;
 use super::wait::WaitList;
 use crate::commit::Committer;
-use crate::engine::Shared;
+use crate::engine::{Shared, Space};
 use crate::epoch::LeaderEpochCache;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{AbortedEntry, AbortedIndex, SegmentIndexer};
@@ -28,6 +28,8 @@ pub(crate) struct LogInner {
     pub(super) path: Arc<Path>,
     pub(super) shared: Arc<Shared>,
     pub(super) committer: Arc<Committer>,
+    /// Free space of the data directory it lies in.
+    pub(super) space: Arc<Space>,
     pub(super) state: Mutex<LogState>,
     /// It is in the committer's queue.
     pub(super) queued: AtomicBool,
@@ -66,6 +68,8 @@ pub(super) struct LogState {
     pub(super) producers: ProducerTable,
     /// Somebody waits for the next group to be flushed.
     pub(super) wants_durable: bool,
+    /// Bytes of batches that no group has taken yet, as they count against the engine's budget.
+    pub(super) staged_bytes: u64,
     /// Unreadable ranges, by first offset.
     pub(super) damaged: Vec<DamagedRange>,
     /// Where the last checkpoint that was written ends: restarts replay from here.
@@ -160,6 +164,7 @@ pub(super) struct Parts {
     pub(super) path: Arc<Path>,
     pub(super) shared: Arc<Shared>,
     pub(super) committer: Arc<Committer>,
+    pub(super) space: Arc<Space>,
     pub(super) state: LogState,
 }
 
@@ -174,6 +179,7 @@ impl LogInner {
             path: parts.path,
             shared: parts.shared,
             committer: parts.committer,
+            space: parts.space,
             state: Mutex::new(parts.state),
             queued: AtomicBool::new(false),
             maintenance: Mutex::new(()),

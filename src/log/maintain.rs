@@ -63,8 +63,25 @@ impl LogInner {
                 self.state.lock().uncheckpointed_bytes >= self.shared.options.checkpoint_bytes;
             if due { self.checkpoint() } else { Ok(()) }
         });
-        if let Err(error) = outcome {
-            self.poison("maintenance failed", io::Error::other(error));
+        self.judge("maintenance failed", outcome);
+    }
+
+    /// What a step in the background makes of its failure. A full disk loses nothing: what could not
+    /// be written is in memory still, and is written on a later tick. Anything else poisons.
+    fn judge(&self, what: &str, outcome: Result<()>) {
+        match outcome {
+            Err(error) if *error.kind() != ErrorKind::DiskFull => {
+                self.poison(what, io::Error::other(error));
+            }
+            _ => {}
+        }
+    }
+
+    /// Everything that a tick does for a log.
+    pub(crate) fn tick(self: &Arc<Self>) {
+        self.maintain();
+        if self.is_alive() {
+            self.judge("retention failed", self.retain());
         }
     }
 
@@ -83,16 +100,18 @@ impl LogInner {
     /// Makes a restart's work small: writes producers, epochs and the active segment's indexes as
     /// of now, once all of it is durable.
     pub(super) fn checkpoint(self: &Arc<Self>) -> Result<()> {
-        let taken = {
+        let (taken, covered_bytes) = {
             let mut state = self.state.lock();
-            state.uncheckpointed_bytes = 0;
             state.wants_durable |= state.durable_end < state.end;
-            Checkpoint::take(&state)
+            (Checkpoint::take(&state), state.uncheckpointed_bytes)
         };
         self.wait_durable(taken.end)?;
         // A restart trusts the indexes of every segment below the checkpoint.
         self.seal_rolled()?;
-        self.write_checkpoint(&taken)
+        self.write_checkpoint(&taken)?;
+        let mut state = self.state.lock();
+        state.uncheckpointed_bytes = state.uncheckpointed_bytes.saturating_sub(covered_bytes);
+        Ok(())
     }
 
     /// [`LogInner::checkpoint`] for a log that nobody else knows yet.
@@ -377,6 +396,7 @@ impl LogInner {
             path: Arc::clone(&self.path),
             shared: Arc::clone(&self.shared),
             committer: Arc::clone(&self.committer),
+            space: Arc::clone(&self.space),
             config,
             clean: false,
             log_start,

@@ -8,6 +8,7 @@ pub(crate) mod name;
 pub(crate) mod scan;
 pub(crate) mod trailer;
 
+use crate::checkpoint::flush_failed;
 use crate::error::{Error, Result};
 use crate::index::{AbortedIndex, OffsetIndex, TimeIndex};
 use crate::io::{File, OpenMode, Storage};
@@ -217,7 +218,7 @@ impl Segment {
     pub(crate) fn seal(&self) -> io::Result<()> {
         let file = self.file().map_err(io::Error::other)?;
         file.set_len(self.size())?;
-        file.sync()?;
+        file.sync().map_err(flush_failed)?;
         let indexes = self.indexes.lock().clone();
         if let Some(indexes) = indexes {
             self.write_index(FileKind::OffsetIndex, &indexes.offsets.encode())?;
@@ -225,7 +226,7 @@ impl Segment {
             // Even if it is empty: a missing one means that it must be built again.
             self.write_index(FileKind::TxnIndex, &indexes.aborted.encode())?;
         }
-        self.storage.sync_dir(&self.dir)?;
+        self.storage.sync_dir(&self.dir).map_err(flush_failed)?;
         // The next user opens it for reading only: nothing can write it any more.
         *self.file.lock() = None;
         self.sealed.store(true, Ordering::Release);

@@ -4,3 +4,5 @@
 
 mod append;
 mod common;
+mod markers;
+mod space;

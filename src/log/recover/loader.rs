@@ -86,13 +86,14 @@ impl Loader {
             epochs: self.epochs,
             producers: self.producers,
             wants_durable: false,
+            staged_bytes: 0,
             damaged: self.damaged,
             checkpointed_end: self.replay_from,
             uncheckpointed_bytes: 0,
             closed: false,
         };
-        let Source { name, path, shared, committer, .. } = self.source;
-        let log = LogInner::new(Parts { name, id, path, shared, committer, state });
+        let Source { name, path, shared, committer, space, .. } = self.source;
+        let log = LogInner::new(Parts { name, id, path, shared, committer, space, state });
         Ok((log, self.report))
     }
 

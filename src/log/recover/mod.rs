@@ -35,7 +35,7 @@ pub(super) use cut::cut;
 use super::LogInner;
 use crate::checkpoint::{self, PartitionMetadata};
 use crate::commit::Committer;
-use crate::engine::Shared;
+use crate::engine::{Shared, Space};
 use crate::error::{Error, Result};
 use crate::io::OpenMode;
 use crate::options::{LogConfig, LogName};
@@ -81,6 +81,7 @@ pub(crate) struct Source {
     pub(crate) path: Arc<Path>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) committer: Arc<Committer>,
+    pub(crate) space: Arc<Space>,
     pub(crate) config: Arc<LogConfig>,
     /// The data directory was closed in order.
     pub(crate) clean: bool,
