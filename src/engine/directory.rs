@@ -9,7 +9,8 @@ use crate::checkpoint::{
 use crate::commit::Committer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::{DirLock, Io, Storage};
-use crate::options::EngineOptions;
+use crate::log::Positions;
+use crate::options::{EngineOptions, LogName};
 use parking_lot::Mutex;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,18 @@ pub(super) struct Checkpoints {
     pub(super) recovery_points: OffsetCheckpoint,
     pub(super) high_watermarks: OffsetCheckpoint,
     pub(super) log_starts: OffsetCheckpoint,
+}
+
+impl Checkpoints {
+    /// Takes over where a log stands.
+    pub(super) fn note(&mut self, name: &LogName, at: Positions) {
+        self.recovery_points.offsets.insert(name.clone(), at.durable_end);
+        self.high_watermarks.offsets.insert(name.clone(), at.high_watermark);
+        // D-46: only logs that begin behind their first segment's base.
+        if at.log_start > at.first_base {
+            self.log_starts.offsets.insert(name.clone(), at.log_start);
+        }
+    }
 }
 
 impl DataDirectory {

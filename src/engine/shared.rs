@@ -94,7 +94,8 @@ impl Shared {
 
     /// How far retention may move the start of `name`.
     pub(crate) fn veto(&self, name: &LogName, start: Offset) -> Offset {
-        self.veto.read().as_ref().map_or(start, |veto| veto(name, start).min(start))
+        let veto = self.veto.read().clone();
+        veto.map_or(start, |veto| veto(name, start).min(start))
     }
 
     /// Makes a log start offset durable in the data directory's checkpoint.

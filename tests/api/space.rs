@@ -1,82 +1,17 @@
 //! Full disks: who is refused, when, and how service resumes.
 
 use crate::common::{ID, append, name, plain, values};
+use crate::hooked::Hooked;
 use crate::markers::end_txn;
 use oncelog::io::sim::SimDisk;
-use oncelog::io::{DirEntry, DirLock, File, Io, OpenMode, Storage, StorageInfo, WriteOp};
 use oncelog::{
     AppendOptions, Engine, EngineOptions, ErrorKind, Isolation, Log, LogConfig, LogName,
 };
-use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
 const MIB: u64 = 1 << 20;
-
-/// A storage that says of each directory what the test wants said.
-#[derive(Debug)]
-struct Claiming {
-    storage: Arc<dyn Storage>,
-    free: Mutex<BTreeMap<PathBuf, u64>>,
-}
-
-impl Claiming {
-    fn over(disk: &SimDisk) -> (Arc<Self>, Io) {
-        let io = disk.io();
-        let claiming = Arc::new(Self { storage: io.storage, free: Mutex::default() });
-        let io = Io {
-            storage: Arc::clone(&claiming) as Arc<dyn Storage>,
-            clock: io.clock,
-            random: io.random,
-        };
-        (claiming, io)
-    }
-
-    fn claim(&self, path: &str, free: u64) {
-        self.free.lock().unwrap().insert(path.into(), free);
-    }
-}
-
-impl Storage for Claiming {
-    fn info(&self) -> StorageInfo {
-        self.storage.info()
-    }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.storage.create_dir(path)
-    }
-    fn list_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.storage.list_dir(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.storage.sync_dir(path)
-    }
-    fn open(&self, path: &Path, mode: OpenMode, direct: bool) -> io::Result<Arc<dyn File>> {
-        self.storage.open(path, mode, direct)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.storage.rename(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.storage.remove_file(path)
-    }
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.storage.remove_dir(path)
-    }
-    fn lock_dir(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
-        self.storage.lock_dir(path)
-    }
-    fn free_space(&self, path: &Path) -> io::Result<u64> {
-        match self.free.lock().unwrap().get(path) {
-            Some(free) => Ok(*free),
-            None => self.storage.free_space(path),
-        }
-    }
-    fn write_all(&self, group: Vec<WriteOp>) -> Vec<io::Result<()>> {
-        self.storage.write_all(group)
-    }
-}
 
 fn options(directories: &[&str], reserve_bytes: u64) -> EngineOptions {
     let mut options = EngineOptions::new(directories[0]);
@@ -143,15 +78,15 @@ fn service_resumes_with_the_first_append_after_space_returned() {
 #[test]
 fn only_logs_in_the_full_directory_refuse() {
     let disk = SimDisk::new(1);
-    let (claiming, io) = Claiming::over(&disk);
+    let (hooked, io) = Hooked::over(&disk);
     let engine = Engine::open_with(options(&["/a", "/b"], MIB), io).unwrap();
     let in_a = engine.create_log(&LogName::new("t", 0).unwrap(), ID, LogConfig::default()).unwrap();
     let in_b = engine.create_log(&LogName::new("t", 1).unwrap(), ID, LogConfig::default()).unwrap();
-    claiming.claim("/b", 0);
+    hooked.claim_free("/b", 0);
     engine.tick();
     assert!(is_refused(&in_b, &plain(&["x"])));
     append(&in_a, &plain(&["x"])).unwrap();
-    claiming.claim("/b", 2 * MIB);
+    hooked.claim_free("/b", 2 * MIB);
     append(&in_b, &plain(&["x"])).unwrap();
 }
 
@@ -159,8 +94,8 @@ fn only_logs_in_the_full_directory_refuse() {
 fn a_write_that_finds_no_space_poisons_its_log_and_says_why() {
     let disk = SimDisk::new(1);
     disk.set_capacity(Some(MIB));
-    let (claiming, io) = Claiming::over(&disk);
-    claiming.claim("/data", 1 << 40);
+    let (hooked, io) = Hooked::over(&disk);
+    hooked.claim_free("/data", 1 << 40);
     let engine = Engine::open_with(options(&["/data"], 0), io).unwrap();
     let log = engine.create_log(&name(), ID, LogConfig::default()).unwrap();
     append(&log, &plain(&["kept"])).unwrap();
@@ -196,14 +131,14 @@ fn a_failed_log_gives_its_staged_bytes_back_to_the_others() {
 #[test]
 fn a_checkpoint_that_finds_no_space_is_written_when_there_is_some() {
     let disk = SimDisk::new(1);
-    let (claiming, io) = Claiming::over(&disk);
+    let (hooked, io) = Hooked::over(&disk);
     let mut options = options(&["/data"], 0);
     options.checkpoint_bytes = 100 << 10;
     let engine = Engine::open_with(options, io).unwrap();
     let log = engine.create_log(&name(), ID, LogConfig::default()).unwrap();
     append(&log, &large(200)).unwrap();
     // Full to the last byte: the data is durable, its checkpoint finds no place.
-    claiming.claim("/data", 1 << 40);
+    hooked.claim_free("/data", 1 << 40);
     let used = (1 << 40) - disk.io().storage.free_space(Path::new("/data")).unwrap();
     disk.set_capacity(Some(used));
     engine.tick();

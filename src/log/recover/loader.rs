@@ -90,6 +90,7 @@ impl Loader {
             damaged: self.damaged,
             checkpointed_end: self.replay_from,
             uncheckpointed_bytes: 0,
+            closing: false,
             closed: false,
         };
         let Source { name, path, shared, committer, space, .. } = self.source;
