@@ -18,10 +18,14 @@
 )]
 
 mod exhaustive;
+mod found;
 mod history;
+mod judge;
 mod model;
+mod parallel;
 mod planted;
 mod rng;
+mod script;
 
 use history::{History, Plan};
 use oncelog::planted::Planted;
