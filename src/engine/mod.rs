@@ -86,6 +86,12 @@ impl Engine {
         let mut registry = BTreeMap::new();
         for (index, path) in options.directories.iter().enumerate() {
             let (directory, clean) = DataDirectory::open(&options, &io, path)?;
+            if !clean {
+                // Names that a killed process made, and nobody flushed: logs are built on them now.
+                io.storage
+                    .sync_dir(path)
+                    .map_err(|e| Error::io(format!("flush {}", path.display()), e))?;
+            }
             find_logs(&io, path, index, clean, &mut registry)?;
             directories.push((directory, clean));
         }

@@ -115,7 +115,10 @@ impl<'a> Cuts<'a> {
                 self.crash_recovery(&|| disk.crash(crash), &oracle).map_err(context)?;
             }
         }
-        Ok(())
+        // A kill of the process at the same place: the operating system has everything, also what is
+        // not durable, and the next process must not build on that.
+        let killed = self.recover(&disk.kill(), oracle);
+        killed.map_err(|what| format!("{moment:?} of {}, killed: {what}", point / 2 + 1))
     }
 
     /// Recovery and verdict; then a power cut that takes everything that is not durable, and the

@@ -79,6 +79,15 @@ pub(crate) struct Oracle {
     pub(crate) models: [Model; LOGS],
 }
 
+impl Default for Oracle {
+    fn default() -> Self {
+        Self {
+            existence: [Existence::Absent; LOGS],
+            models: std::array::from_fn(|_| Model::default()),
+        }
+    }
+}
+
 /// Why a script ended early.
 #[derive(Debug)]
 pub(crate) enum Stop {
@@ -151,49 +160,50 @@ pub(crate) fn name(index: usize) -> LogName {
 }
 
 impl Run {
-    /// Opens an engine on `disk` and runs `script` to its end or to the first error.
+    /// Opens an engine on `disk`.
+    pub(crate) fn open(disk: &Arc<SimDisk>, setup: Setup) -> oncelog::Result<Self> {
+        Ok(Self {
+            disk: Arc::clone(disk),
+            oracle: Oracle::default(),
+            setup,
+            engine: setup.open(disk)?,
+            logs: [const { None }; LOGS],
+            pending: Vec::new(),
+            next_value: 0,
+        })
+    }
+
+    /// Runs a script to its end or to the first error, and then lets everybody who still waits have
+    /// an answer: one that says "stored" counts.
+    pub(crate) fn execute(&mut self, script: &[Step]) -> Result<(), Stop> {
+        for step in script {
+            match self.step(*step) {
+                Ok(()) => {}
+                Err(Stop::Wrong(what)) => return Err(Stop::Wrong(format!("{step:?}: {what}"))),
+                Err(refused) => {
+                    for (log, index, ticket) in std::mem::take(&mut self.pending) {
+                        if ticket.wait().is_ok() {
+                            self.oracle.models[log].batches[index].acknowledged = true;
+                        }
+                    }
+                    return Err(refused);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// [`open`](Self::open) and [`execute`](Self::execute), for a caller who needs the oracle only.
     pub(crate) fn of(
         disk: &Arc<SimDisk>,
         setup: Setup,
         script: &[Step],
-    ) -> (Oracle, Result<Option<Self>, Stop>) {
-        let blank = Oracle {
-            existence: [Existence::Absent; LOGS],
-            models: std::array::from_fn(|_| Model::default()),
-        };
-        let engine = match setup.open(disk) {
-            Ok(engine) => engine,
-            Err(error) => return (blank, Err(error.into())),
-        };
-        let mut run = Self {
-            disk: Arc::clone(disk),
-            oracle: blank,
-            setup,
-            engine,
-            logs: [const { None }; LOGS],
-            pending: Vec::new(),
-            next_value: 0,
-        };
-        for step in script {
-            if let Err(stop) = run.step(*step) {
-                return (run.oracle.clone(), run.stopped(*step, stop));
-            }
-        }
-        (run.oracle.clone(), Ok(Some(run)))
-    }
-
-    /// After an error nothing that was in flight may be answered with success unless it is safe:
-    /// everybody gets an answer, and a success counts.
-    fn stopped(mut self, step: Step, stop: Stop) -> Result<Option<Self>, Stop> {
-        match stop {
-            Stop::Wrong(what) => Err(Stop::Wrong(format!("{step:?}: {what}"))),
-            Stop::Refused(error) => {
-                for (log, index, ticket) in std::mem::take(&mut self.pending) {
-                    if ticket.wait().is_ok() {
-                        self.oracle.models[log].batches[index].acknowledged = true;
-                    }
-                }
-                Err(Stop::Refused(error))
+    ) -> (Oracle, Result<(), Stop>) {
+        match Self::open(disk, setup) {
+            Err(error) => (Oracle::default(), Err(error.into())),
+            Ok(mut run) => {
+                let outcome = run.execute(script);
+                (run.oracle, outcome)
             }
         }
     }
@@ -371,20 +381,31 @@ impl Run {
         Ok(())
     }
 
-    /// Appends to every log and waits; which of them took it.
-    pub(crate) fn probe(&mut self) -> Result<[bool; LOGS], String> {
-        let mut taken = [false; LOGS];
+    /// Every log either takes an append, which counts, or refuses it for good: a log that failed
+    /// once stays out of use until it is opened again.
+    pub(crate) fn probe(&mut self) -> Result<(), String> {
         for log in 0..LOGS {
             if self.logs[log].is_none() {
                 continue;
             }
-            match self.data(log, -1, 1, 10).and_then(|()| self.wait_all()) {
-                Ok(()) => taken[log] = true,
-                Err(Stop::Refused(_)) => self.pending.clear(),
-                Err(Stop::Wrong(what)) => return Err(what),
+            let mut refusals = 0;
+            for _ in 0..3 {
+                match self.data(log, -1, 1, 10).and_then(|()| self.wait_all()) {
+                    Ok(()) if refusals == 0 => {}
+                    Ok(()) => return Err(format!("log {log} failed and went on")),
+                    Err(Stop::Refused(error)) => {
+                        self.pending.clear();
+                        let fatal = error.is_fatal() || *error.kind() == ErrorKind::DiskFull;
+                        if !fatal {
+                            return Err(format!("log {log}: {error:?}"));
+                        }
+                        refusals += u32::from(error.is_fatal());
+                    }
+                    Err(Stop::Wrong(what)) => return Err(what),
+                }
             }
         }
-        Ok(taken)
+        Ok(())
     }
 }
 

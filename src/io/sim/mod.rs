@@ -219,6 +219,12 @@ impl SimDisk {
         self.state.lock().faults.clear();
     }
 
+    /// The faults that are still to come, with as many good calls before them as are left.
+    #[must_use]
+    pub fn planned_faults(&self) -> Vec<Fault> {
+        self.state.lock().faults.clone()
+    }
+
     /// How many calls planned faults have hit so far; a power cut or a kill starts over.
     #[must_use]
     pub fn faults_met(&self) -> u64 {

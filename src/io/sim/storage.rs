@@ -1,5 +1,6 @@
 //! The simulated disk as a [`Storage`], and its files.
 
+use super::crash::{Chooser, Crash};
 use super::names::NodeId;
 use super::state::{State, to_usize};
 use super::{FaultKind, SimDisk};
@@ -175,6 +176,14 @@ impl File for SimFile {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state.lock();
         state.operate("sync", &self.path, |state| state.flush(self.node, &self.path, None))
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.check_power()?;
+        let mut chooser = Chooser::new(&Crash::Random { seed: state.rng.next(), garbage: false });
+        state.names.file_mut(self.node)?.drop_cache(&mut chooser);
+        Ok(())
     }
 
     fn map(&self, len: usize) -> io::Result<Option<Bytes>> {
