@@ -104,21 +104,23 @@ impl DataDirectory {
 
 /// Creates a directory with its parents and makes all their names durable.
 pub(super) fn create_durably(storage: &dyn Storage, path: &Path) -> io::Result<()> {
-    let exists = |path: &Path| match storage.list_dir(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        found => found.map(|_| true),
+    let is_empty = |path: &Path| match storage.list_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+        found => found.map(|entries| entries.is_empty()),
     };
-    let mut missing = Vec::new();
+    // A process that was killed while it created them left an empty directory, and perhaps names
+    // on the way to it that are not durable yet.
+    let mut new = Vec::new();
     let mut at = path;
-    while !exists(at)? {
-        missing.push(at);
+    while is_empty(at)? {
+        new.push(at);
         match at.parent() {
             Some(parent) if parent != Path::new("") => at = parent,
             _ => break,
         }
     }
     storage.create_dir(path)?;
-    for created in missing.into_iter().rev() {
+    for created in new.into_iter().rev() {
         let parent = created.parent().filter(|p| *p != Path::new(""));
         storage.sync_dir(parent.unwrap_or(Path::new(".")))?;
     }

@@ -72,6 +72,12 @@ impl Engine {
         let registry = Registry::default();
         for (index, path) in options.directories.iter().enumerate() {
             let (directory, clean) = DataDirectory::open(&options, &io, path)?;
+            if !clean {
+                // Names that a killed process made, and nobody flushed: logs are built on them now.
+                io.storage
+                    .sync_dir(path)
+                    .map_err(|e| Error::io(format!("flush {}", path.display()), e))?;
+            }
             logs::find(&io, path, index, clean, &registry)?;
             directories.push((directory, clean));
         }

@@ -12,10 +12,13 @@ use std::io;
 use std::sync::Arc;
 
 /// Removes every batch that reaches `offset` or beyond, and every state that knows of one. A crash
-/// in between leaves a log that ends earlier or later, never one with a hole.
+/// in between leaves a log that ends earlier or later, never one with a hole or with producers that
+/// know more than the log: each step is durable before the next one, since names that are not
+/// flushed survive a power cut in any combination.
 pub(in crate::log) fn cut(log: &LogInner, segments: &[Arc<Segment>], offset: Offset) -> Result<()> {
     let failed = |e| Error::io(format!("truncate {}", log.name), e);
     let storage = log.storage();
+    let flush_names = || storage.sync_dir(&log.path).map_err(failed);
     for entry in storage.list_dir(&log.path).map_err(failed)? {
         let newer = matches!(
             parse_file_name(&entry.name),
@@ -25,16 +28,18 @@ pub(in crate::log) fn cut(log: &LogInner, segments: &[Arc<Segment>], offset: Off
             storage.remove_file(&log.path.join(&entry.name)).map_err(failed)?;
         }
     }
+    flush_names()?;
     // Last segment first: what is left is always a prefix.
     for segment in segments.iter().rev() {
         if segment.base() >= offset && segment.base() != segments[0].base() {
             segment.remove_files().map_err(failed)?;
+            flush_names()?;
             continue;
         }
         cut_segment(log, segment, offset).map_err(failed)?;
         break;
     }
-    storage.sync_dir(&log.path).map_err(failed)
+    flush_names()
 }
 
 /// Keeps the batches of a segment that end before `offset`, in a file of their own: whoever maps or

@@ -55,6 +55,10 @@ impl Loader {
         let path = self.source.path.join(segment_file(base, FileKind::Log));
         let failed = |e| Error::io(format!("recover {}", path.display()), e);
         let file = storage.open(&path, OpenMode::Write, true).map_err(failed)?;
+        if !self.source.clean {
+            // A flush may have failed in the process before this one: what counts is on the device.
+            file.drop_cache().map_err(failed)?;
+        }
         let len = file.len().map_err(failed)?;
         let indexer = self.resume_indexer(base, len)?;
         let aborted = self.resume_aborted(base)?;
