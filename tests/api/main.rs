@@ -4,3 +4,7 @@
 
 mod append;
 mod common;
+mod concurrency;
+mod hooked;
+mod markers;
+mod space;
