@@ -247,7 +247,7 @@ fn a_disk_that_fills_up_refuses_early_and_resumes_by_itself() {
         run.execute(&[Step::Create(0), Step::Create(1), open, Step::WaitAll]).map_err(failed)?;
         let data = Step::Data { log: 0, pid: 1, count: 2, bytes: 300 };
         let refused = loop {
-            match run.execute(&[data, Step::WaitAll, data, Step::WaitAll, Step::Tick]) {
+            match run.execute(&[data, Step::WaitAll]) {
                 Ok(()) => {}
                 Err(Stop::Refused(error)) => break error,
                 Err(wrong) => return Err(failed(wrong)),
@@ -261,7 +261,7 @@ fn a_disk_that_fills_up_refuses_early_and_resumes_by_itself() {
         run.execute(&[end, Step::WaitAll, Step::Tick, Step::Read(0), Step::Read(1)])
             .map_err(failed)?;
         disk.set_capacity(None);
-        let resumed = [Step::Tick, data, Step::WaitAll, Step::Read(0), Step::Reopen, data];
+        let resumed = [data, Step::WaitAll, Step::Read(0), Step::Reopen, data];
         run.execute(&resumed).map_err(failed)?;
         let mut oracle = run.oracle;
         judge_recovery(&disk.crash(&Crash::LoseAll), setup, &mut oracle).map(drop)
