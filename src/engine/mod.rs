@@ -30,6 +30,10 @@ use std::time::Duration;
 /// How often the maintenance thread looks after free space and retention when nothing wakes it.
 const TICK: Duration = Duration::from_secs(30);
 
+/// The log of a Kafka controller that shares the data directory: not ours to load, recover or close
+/// (D-1).
+const CLUSTER_METADATA_DIR: &str = "__cluster_metadata-0";
+
 /// Where a log is and whether it is loaded.
 #[derive(Debug)]
 struct Slot {
@@ -126,6 +130,10 @@ impl Engine {
     pub fn create_log(&self, name: &LogName, id: [u8; 16], config: LogConfig) -> Result<Log> {
         self.inner.check_open()?;
         config.validate()?;
+        if name.to_string() == CLUSTER_METADATA_DIR {
+            let context = format!("{name} is the name of a Kafka controller's own log");
+            return Err(Error::new(ErrorKind::Invalid, context));
+        }
         let mut registry = self.inner.registry.lock();
         if registry.contains_key(name) {
             return Err(Error::new(ErrorKind::AlreadyExists, format!("{name} exists already")));
@@ -435,6 +443,9 @@ fn find_logs(
             if checkpoint::is_temporary(&entry.name) {
                 io.storage.remove_file(&path.join(&entry.name)).map_err(failed)?;
             }
+            continue;
+        }
+        if entry.name == CLUSTER_METADATA_DIR {
             continue;
         }
         if is_delete_dir(&entry.name) {

@@ -359,16 +359,25 @@ impl Loader {
         let mut found = Vec::with_capacity(below.len());
         for base in &below {
             let bytes = self.read(&segment_file(*base, FileKind::TxnIndex), STATE_BYTES_MAX)?;
-            // Kafka writes none for a segment without aborted transactions (D-39).
-            let bytes = if self.is_ours { bytes } else { Some(bytes.unwrap_or_default()) };
-            wrong |= !bytes.as_ref().is_some_and(|b| AbortedIndex::decode(*base, b).is_ok());
+            wrong |= match &bytes {
+                Some(bytes) => AbortedIndex::decode(*base, bytes).is_err(),
+                // Kafka writes none for a segment without aborted transactions (D-39).
+                None => self.is_ours,
+            };
             found.push(bytes);
-        }
-        if !wrong {
-            return Ok(());
         }
         let storage = Arc::clone(&self.source.shared.io.storage);
         let failed = |e| Error::io(format!("rebuild the indexes of {}", self.source.name), e);
+        let replace = |base: Offset, bytes: &[u8]| {
+            let name = segment_file(base, FileKind::TxnIndex);
+            checkpoint::replace_file(storage.as_ref(), &self.source.path, &name, bytes)
+                .map_err(failed)
+        };
+        if !wrong {
+            // From now on the log counts as ours, and a missing one as lost.
+            let missing = below.iter().zip(&found).filter(|(_, found)| found.is_none());
+            return missing.into_iter().try_for_each(|(base, _)| replace(*base, &[]));
+        }
         let mut producers =
             ProducerTable::new(LogInner::limits(&self.source.shared, &self.source.config));
         for (base, found) in below.into_iter().zip(found) {
@@ -381,10 +390,10 @@ impl Loader {
             if found.as_ref() == Some(&bytes) {
                 continue;
             }
-            let name = segment_file(base, FileKind::TxnIndex);
-            checkpoint::replace_file(storage.as_ref(), &self.source.path, &name, &bytes)
-                .map_err(failed)?;
-            self.report.rebuilt.push(name);
+            replace(base, &bytes)?;
+            if found.is_some() || self.is_ours || !bytes.is_empty() {
+                self.report.rebuilt.push(segment_file(base, FileKind::TxnIndex));
+            }
         }
         Ok(())
     }
