@@ -6,4 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic in a test is a failed test")]
 #![expect(clippy::disallowed_methods, reason = "looks at the engine's files from outside")]
 
+mod bytes;
+mod decoder;
 mod kafka_directory;
+mod workload;
