@@ -46,8 +46,17 @@ pub(crate) fn durable(run: &Run) -> Outcome {
     println!("backend {} ({})", info.backend, info.reason);
     println!(
         "{:>8} {:>7} {:>9} {:>9} {:>6} {:>13} {:>8} {:>8} {:>8} {:>8} {:>7}",
-        "bytes", "writers", "limit/s", "acks/s", "ratio", "[min max]", "lim p50", "lim p99", "p50 us",
-        "p99 us", "MB/s"
+        "bytes",
+        "writers",
+        "limit/s",
+        "acks/s",
+        "ratio",
+        "[min max]",
+        "lim p50",
+        "lim p99",
+        "p50 us",
+        "p99 us",
+        "MB/s"
     );
     let mut partition = 0;
     for size in run.numbers("sizes", &SIZES)? {

@@ -93,11 +93,10 @@ pub fn drive<S>(
     }
     let run = &run;
     let outcomes: Vec<Outcome<(Vec<u64>, Duration)>> = thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..writers).map(|writer| scope.spawn(move || run(writer))).collect();
-        let joined = threads.into_iter().map(|thread| {
-            thread.join().unwrap_or_else(|_panic| Err("a writer panicked".into()))
-        });
+        let threads: Vec<_> = (0..writers).map(|writer| scope.spawn(move || run(writer))).collect();
+        let joined = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_panic| Err("a writer panicked".into())));
         joined.collect()
     });
     let mut nanos = Vec::new();
@@ -116,8 +115,13 @@ pub fn drive<S>(
 /// The first error of a writer.
 pub fn drive_log(log: &Log, batch: &Bytes, writers: usize, duration: Duration) -> Outcome<Sample> {
     let options = AppendOptions::default();
-    drive(writers, duration, |_| (), |()| {
-        log.append(batch, &options)?.wait()?;
-        Ok(())
-    })
+    drive(
+        writers,
+        duration,
+        |_| (),
+        |()| {
+            log.append(batch, &options)?.wait()?;
+            Ok(())
+        },
+    )
 }
