@@ -307,6 +307,7 @@ impl EngineInner {
     }
 
     fn retain_all(&self) {
+        crate::io::buf::give_back_half();
         self.shared.check_space();
         for log in self.open_logs() {
             // A failure of one log shows in its own calls; the others still get their turn.
