@@ -8,7 +8,8 @@ pub(crate) mod name;
 pub(crate) mod scan;
 pub(crate) mod trailer;
 
-use crate::error::{Error, Result};
+use crate::checkpoint::flush_failed;
+use crate::error::{Error, ErrorKind, Result};
 use crate::index::{AbortedIndex, OffsetIndex, TimeIndex};
 use crate::io::{File, OpenMode, Storage};
 use crate::types::Offset;
@@ -42,6 +43,8 @@ pub(crate) struct Segment {
     /// Largest record timestamp, −1 if none.
     largest_timestamp_ms: AtomicI64,
     sealed: AtomicBool,
+    /// Its files are gone or another's: what was not opened before must not be opened now.
+    retired: AtomicBool,
     indexes: Mutex<Option<Arc<Indexes>>>,
     map: Mutex<Option<Bytes>>,
 }
@@ -63,6 +66,7 @@ impl Segment {
             end: AtomicI64::new(i64::MAX),
             largest_timestamp_ms: AtomicI64::new(-1),
             sealed: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             indexes: Mutex::new(None),
             map: Mutex::new(None),
         }
@@ -115,6 +119,24 @@ impl Segment {
         self.sealed.load(Ordering::Acquire)
     }
 
+    /// Its files are about to go, or to become another's. Who has them open keeps them.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// After opening a file: it was this segment's unless the segment was retired by now.
+    fn check_not_retired(&self) -> Result<()> {
+        if self.is_retired() {
+            let context = format!("segment {} is no longer part of its log", self.base);
+            return Err(Error::new(ErrorKind::Closed, context));
+        }
+        Ok(())
+    }
+
     /// Ends appending: the segment reaches to `end` and keeps its indexes for readers.
     pub(crate) fn roll(&self, end: Offset, indexes: Indexes) {
         *self.indexes.lock() = Some(Arc::new(indexes));
@@ -149,7 +171,9 @@ impl Segment {
         let file = self
             .storage
             .open(&path, OpenMode::Read, false)
-            .map_err(|e| Error::io(format!("open {}", path.display()), e))?;
+            .map_err(|e| Error::io(format!("open {}", path.display()), e));
+        self.check_not_retired()?;
+        let file = file?;
         *slot = Some(Arc::clone(&file));
         Ok(file)
     }
@@ -176,32 +200,40 @@ impl Segment {
         if let Some(indexes) = self.indexes.lock().as_ref() {
             return Ok(Arc::clone(indexes));
         }
-        let loaded = match self.load_indexes()? {
-            Some(indexes) => indexes,
+        let (offsets, times) = match self.load_searched()? {
+            Some(loaded) => loaded,
             None => scan::rebuild_indexes(self, index_interval_bytes)?,
         };
-        let loaded = Arc::new(loaded);
+        self.check_not_retired()?;
+        let loaded = Arc::new(Indexes { offsets, times, aborted: self.load_aborted()? });
         *self.indexes.lock() = Some(Arc::clone(&loaded));
         Ok(loaded)
     }
 
-    fn load_indexes(&self) -> Result<Option<Indexes>> {
+    /// The two indexes that the segment's data alone can replace.
+    fn load_searched(&self) -> Result<Option<(OffsetIndex, TimeIndex)>> {
         let size = self.size();
         let Some(bytes) = self.read_index(FileKind::OffsetIndex)? else { return Ok(None) };
         let Ok(offsets) = OffsetIndex::decode(self.base, &bytes, size) else { return Ok(None) };
         let Some(bytes) = self.read_index(FileKind::TimeIndex)? else { return Ok(None) };
         let end = self.end().unwrap_or(Offset::new(i64::MAX));
         let Ok(times) = TimeIndex::decode(self.base, &bytes, end) else { return Ok(None) };
-        // Recovery has seen to it that there is one, unless Kafka wrote the log and there is no aborted
-        // transaction in the segment (D-39).
-        let aborted = match self.read_index(FileKind::TxnIndex)? {
-            None => AbortedIndex::new(self.base),
-            Some(bytes) => match AbortedIndex::decode(self.base, &bytes) {
-                Ok(aborted) => aborted,
-                Err(_damage) => return Ok(None),
-            },
+        Ok(Some((offsets, times)))
+    }
+
+    /// The aborted transactions. Recovery has seen to it that there are, unless Kafka wrote the log
+    /// and there is none in the segment (D-39). To go on without them would show readers what was
+    /// aborted.
+    fn load_aborted(&self) -> Result<AbortedIndex> {
+        let Some(bytes) = self.read_index(FileKind::TxnIndex)? else {
+            return Ok(AbortedIndex::new(self.base));
         };
-        Ok(Some(Indexes { offsets, times, aborted }))
+        AbortedIndex::decode(self.base, &bytes).map_err(|damage| {
+            let path = self.path(FileKind::TxnIndex);
+            let next = self.end().unwrap_or(Offset::new(i64::MAX));
+            let context = format!("{} was damaged since the log was opened", path.display());
+            Error::with_source(ErrorKind::Corrupt { first: self.base, next }, context, damage)
+        })
     }
 
     fn read_index(&self, kind: FileKind) -> Result<Option<Vec<u8>>> {
@@ -217,7 +249,7 @@ impl Segment {
     pub(crate) fn seal(&self) -> io::Result<()> {
         let file = self.file().map_err(io::Error::other)?;
         file.set_len(self.size())?;
-        file.sync()?;
+        file.sync().map_err(flush_failed)?;
         let indexes = self.indexes.lock().clone();
         if let Some(indexes) = indexes {
             self.write_index(FileKind::OffsetIndex, &indexes.offsets.encode())?;
@@ -225,7 +257,7 @@ impl Segment {
             // Even if it is empty: a missing one means that it must be built again.
             self.write_index(FileKind::TxnIndex, &indexes.aborted.encode())?;
         }
-        self.storage.sync_dir(&self.dir)?;
+        self.storage.sync_dir(&self.dir).map_err(flush_failed)?;
         // The next user opens it for reading only: nothing can write it any more.
         *self.file.lock() = None;
         self.sealed.store(true, Ordering::Release);
