@@ -50,7 +50,9 @@ pub(crate) fn dedup(run: &Run) -> Outcome {
         [(Durability::Staged, 1), (Durability::Durable, 1), (Durability::Durable, 16)]
     {
         for transactional in [false, true] {
-            let engine = Engine::open(engine_options(&run.place.join("dedup")))?;
+            let engine = Engine::open(engine_options(
+                &run.place.join(&format!("dedup-{level:?}-{writers}-{transactional}")),
+            ))?;
             let logs = (create_log(&engine, "plain", 0)?, create_log(&engine, "other", 0)?);
             let mut options = AppendOptions::default();
             options.durability = Some(level);
@@ -123,7 +125,7 @@ pub(crate) fn producers(run: &Run) -> Outcome {
     for (level, writers) in [(Durability::Durable, 1), (Durability::Durable, 16)] {
         let mut options = AppendOptions::default();
         options.durability = Some(level);
-        let round = std::sync::atomic::AtomicI64::new(0);
+        let round = std::sync::atomic::AtomicI64::new(i64::try_from(writers)? * 1_000_000);
         let one = || {
             let fresh = round.fetch_add(100, std::sync::atomic::Ordering::Relaxed);
             drive(
@@ -145,7 +147,7 @@ pub(crate) fn producers(run: &Run) -> Outcome {
         };
         // Every append is a different producer's, all over the table.
         let each = i64::try_from(many / writers)?;
-        let turn = std::sync::atomic::AtomicI64::new(1);
+        let turn = std::sync::atomic::AtomicI64::new(i64::try_from(writers)?);
         let other = || {
             let turn = turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             drive(
@@ -192,7 +194,7 @@ pub(crate) fn logs(run: &Run) -> Outcome {
     head();
     let batch = batch(1 << 10)?;
     for count in run.numbers("logs", &[100, 10_000])? {
-        let engine = Engine::open(engine_options(&run.place.join("logs")))?;
+        let engine = Engine::open(engine_options(&run.place.join(&format!("logs-{count}"))))?;
         let one = create_log(&engine, "one", 0)?;
         let mut many = Vec::new();
         for partition in 0..count {
