@@ -33,6 +33,7 @@ impl EngineInner {
 
     /// What is due for the engine and each of its loaded logs.
     pub(super) fn tick(&self) {
+        crate::io::buf::give_back_half();
         self.shared.check_space();
         // Whatever hinders it hinders the next transaction, too, which says so.
         drop(self.transactions.trim());
