@@ -200,7 +200,7 @@ impl LogInner {
         old.indexer.close();
         old.segment.set_size(old.size());
         old.segment.set_largest_timestamp_ms(old.largest_timestamp_ms());
-        old.segment.roll(base, old.indexes());
+        old.segment.roll(base, old.indexes(), old.aborted.clone());
         state.segments.push(segment);
         state.rolled.push_back(old);
         state.release_rolled();

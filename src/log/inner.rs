@@ -160,12 +160,12 @@ impl Active {
         self.aborted.append(entry).expect("INV-MARKER-ORDER: markers come in offset order");
     }
 
-    /// The indexes as they stand.
+    /// Offset and time index as they stand.
     pub(super) fn indexes(&self) -> Indexes {
         Indexes {
             offsets: self.indexer.offsets().clone(),
             times: self.indexer.times().clone(),
-            aborted: self.aborted.clone(),
+            is_own: true,
         }
     }
 }

@@ -6,5 +6,6 @@ mod append;
 mod common;
 mod concurrency;
 mod hooked;
+mod indexes;
 mod markers;
 mod space;
