@@ -57,6 +57,9 @@ pub enum ErrorKind {
     },
     /// The batch does not fit the producer's transaction state (Kafka's code 48).
     InvalidTxnState,
+    /// The marker that ends a transaction of the producer's older epoch has not arrived yet. Retry
+    /// (Kafka's code 51).
+    ConcurrentTransactions,
     /// A marker of an older transaction coordinator (Kafka's code 52).
     CoordinatorFenced,
     /// A cap on the number of producers is reached and none may be evicted. Retry later or raise it.

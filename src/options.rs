@@ -168,6 +168,11 @@ pub struct LogConfig {
     /// After this long without a batch a producer is forgotten, but never while its last batch is
     /// still in the log, in ms. Default one day.
     pub producer_id_expiration_ms: i64,
+    /// Whether the first batch of a transaction needs a
+    /// [verification](crate::Log::begin_verification), so that a late one cannot open a transaction
+    /// that nobody will end (KIP-890). For an embedder whose transaction coordinator answers the
+    /// question. Default false.
+    pub transaction_verification: bool,
     /// Default acknowledgement of appends to this log. Default [`Durability::Durable`].
     pub durability: Durability,
 }
@@ -189,6 +194,7 @@ impl Default for LogConfig {
             timestamp_after_max_ms: 60 * 60 * 1000,
             file_delete_delay_ms: 60_000,
             producer_id_expiration_ms: DAY_MS,
+            transaction_verification: false,
             durability: Durability::Durable,
         }
     }

@@ -9,3 +9,4 @@ mod hooked;
 mod indexes;
 mod markers;
 mod space;
+mod verification;
