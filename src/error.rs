@@ -96,6 +96,9 @@ pub enum ErrorKind {
     Poisoned,
     /// The data directory is in use by another process or engine.
     Locked,
+    /// A data directory belongs to another cluster or node, or is a copy of another one in use. Look
+    /// at what is mounted where; nothing in it was changed.
+    WrongDirectory,
     /// A file carries a format version newer than this library knows. Its bytes were not touched.
     NewerFormat,
     /// The log does not exist.

@@ -2,6 +2,7 @@
 
 mod close;
 mod directory;
+mod identity;
 mod logs;
 mod registry;
 mod shared;
@@ -15,6 +16,7 @@ use crate::log::Log;
 use crate::log::recover::RecoveryReport;
 use crate::options::{EngineOptions, LogConfig, LogName};
 use directory::{DataDirectory, create_durably, remove_clean_mark};
+use identity::Identity;
 use parking_lot::{Mutex, RwLock};
 use registry::Registry;
 use shared::MaintenanceQueue;
@@ -36,6 +38,7 @@ pub struct Engine {
 #[derive(Debug)]
 struct EngineInner {
     shared: Arc<Shared>,
+    identity: Identity,
     registry: Registry,
     threads: Mutex<Vec<JoinHandle<()>>>,
     recovery_time: Duration,
@@ -47,7 +50,8 @@ impl Engine {
     /// after a clean one logs are opened when first asked for.
     ///
     /// # Errors
-    /// [`ErrorKind::Locked`] if another engine has a directory open; [`ErrorKind::NewerFormat`] if a
+    /// [`ErrorKind::Locked`] if another engine has a directory open; [`ErrorKind::WrongDirectory`] if
+    /// one belongs to another cluster or node; [`ErrorKind::NewerFormat`] if a
     /// file is of a later version; [`ErrorKind::Invalid`] for an option out of bounds or a file
     /// that recovery cannot make sense of; [`ErrorKind::Io`]. Nothing was changed that a later open
     /// could not go on with.
@@ -70,10 +74,14 @@ impl Engine {
         let started = io.clock.monotonic();
         let mut directories = Vec::new();
         let registry = Registry::default();
-        for (index, path) in options.directories.iter().enumerate() {
-            let (directory, clean) = DataDirectory::open(&options, &io, path)?;
-            logs::find(&io, path, index, clean, &registry)?;
-            directories.push((directory, clean));
+        for path in &options.directories {
+            directories.push(DataDirectory::open(&options, &io, path)?);
+        }
+        let opened: Vec<&DataDirectory> = directories.iter().map(|(d, _)| d).collect();
+        // Before anything in them changes.
+        let identity = Identity::claim(&opened, &options, &io)?;
+        for (index, (directory, clean)) in directories.iter().enumerate() {
+            logs::find(&io, &directory.path, index, *clean, &registry)?;
         }
         let unclean: Vec<bool> = directories.iter().map(|(_, clean)| !clean).collect();
         let shared = Arc::new(Shared {
@@ -91,6 +99,7 @@ impl Engine {
         }
         let mut inner = EngineInner {
             shared,
+            identity,
             registry,
             threads: Mutex::default(),
             recovery_time: Duration::ZERO,
@@ -150,6 +159,18 @@ impl Engine {
     pub fn tick(&self) {
         self.inner.shared.maintenance.drain();
         self.inner.tick();
+    }
+
+    /// The cluster its data directories belong to; see [`EngineOptions::cluster_id`].
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        &self.inner.identity.cluster_id
+    }
+
+    /// The number of this node; see [`EngineOptions::node_id`].
+    #[must_use]
+    pub fn node_id(&self) -> i32 {
+        self.inner.identity.node_id
     }
 
     /// The backend in use and why.

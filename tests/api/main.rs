@@ -6,6 +6,7 @@ mod append;
 mod common;
 mod concurrency;
 mod hooked;
+mod identity;
 mod indexes;
 mod markers;
 mod space;
