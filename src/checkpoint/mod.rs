@@ -16,6 +16,7 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use base64::encode as encode_id;
 pub(crate) use identity::{MetaProperties, PartitionMetadata};
 pub(crate) use offsets::OffsetCheckpoint;
 
@@ -122,7 +123,15 @@ pub(crate) fn replace_file(
     file.sync()?;
     drop(file);
     storage.rename(&temporary, &dir.join(name))?;
-    storage.sync_dir(dir)
+    storage.sync_dir(dir).map_err(flush_failed)
+}
+
+/// The error of a failed flush: never that of a full disk, after which the caller may try again.
+pub(crate) fn flush_failed(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => io::Error::other(error),
+        _ => error,
+    }
 }
 
 /// Reads a small file; `None` if there is none.

@@ -1,45 +1,34 @@
 //! An engine: data directories, the registry of their logs, and the work done in the background.
 
+mod close;
 mod directory;
+mod identity;
+mod logs;
+mod registry;
 mod shared;
+mod space;
+mod threads;
 mod transactions;
 
-use crate::checkpoint::{
-    self, CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_BODY, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT,
-    RECOVERY_POINT_CHECKPOINT,
-};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::os::StdStorage;
 use crate::io::{Io, StorageInfo};
 use crate::log::Log;
-use crate::log::recover::{self, RecoveryReport};
+use crate::log::recover::RecoveryReport;
 use crate::options::{EngineOptions, LogConfig, LogName};
-use crate::segment::name::{delete_dir_name, is_delete_dir};
 use crate::txn::{self, Coordinator};
 use directory::{DataDirectory, create_durably, remove_clean_mark};
+use identity::Identity;
 use parking_lot::{Mutex, RwLock};
+use registry::Registry;
 use shared::MaintenanceQueue;
 pub use shared::RetentionVeto;
 pub(crate) use shared::Shared;
-use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
-use std::thread::{self, JoinHandle};
+pub(crate) use space::Space;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
-
-/// How often the maintenance thread looks after free space and retention when nothing wakes it.
-const TICK: Duration = Duration::from_secs(30);
-
-/// Where a log is and whether it is loaded.
-#[derive(Debug)]
-struct Slot {
-    directory: usize,
-    log: Option<Log>,
-    /// It was closed in order and not loaded since.
-    clean: bool,
-}
 
 /// A set of data directories and the logs in them. Cheap to clone; the last clone that goes stops
 /// the engine's threads without a clean close: call [`Engine::close`].
@@ -51,12 +40,12 @@ pub struct Engine {
 #[derive(Debug)]
 struct EngineInner {
     shared: Arc<Shared>,
-    registry: Mutex<BTreeMap<LogName, Slot>>,
+    identity: Identity,
+    registry: Registry,
     threads: Mutex<Vec<JoinHandle<()>>>,
     recovery_time: Duration,
     reports: Mutex<Vec<RecoveryReport>>,
     transactions: Arc<Coordinator>,
-    closed: AtomicBool,
 }
 
 impl Engine {
@@ -64,7 +53,8 @@ impl Engine {
     /// after a clean one logs are opened when first asked for.
     ///
     /// # Errors
-    /// [`ErrorKind::Locked`] if another engine has a directory open; [`ErrorKind::NewerFormat`] if a
+    /// [`ErrorKind::Locked`] if another engine has a directory open; [`ErrorKind::WrongDirectory`] if
+    /// one belongs to another cluster or node; [`ErrorKind::NewerFormat`] if a
     /// file is of a later version; [`ErrorKind::Invalid`] for an option out of bounds or a file
     /// that recovery cannot make sense of; [`ErrorKind::Io`]. Nothing was changed that a later open
     /// could not go on with.
@@ -86,11 +76,21 @@ impl Engine {
         options.validate()?;
         let started = io.clock.monotonic();
         let mut directories = Vec::new();
-        let mut registry = BTreeMap::new();
-        for (index, path) in options.directories.iter().enumerate() {
-            let (directory, clean) = DataDirectory::open(&options, &io, path)?;
-            find_logs(&io, path, index, clean, &mut registry)?;
-            directories.push((directory, clean));
+        let registry = Registry::default();
+        for path in &options.directories {
+            directories.push(DataDirectory::open(&options, &io, path)?);
+        }
+        let opened: Vec<&DataDirectory> = directories.iter().map(|(d, _)| d).collect();
+        // Before anything in them changes.
+        let identity = Identity::claim(&opened, &options, &io)?;
+        for (index, (directory, clean)) in directories.iter().enumerate() {
+            if !clean {
+                // Names that a killed process made, and nobody flushed: logs are built on them now.
+                io.storage
+                    .sync_dir(&directory.path)
+                    .map_err(|e| Error::io(format!("flush {}", directory.path.display()), e))?;
+            }
+            logs::find(&io, &directory.path, index, *clean, &registry)?;
         }
         let unclean: Vec<bool> = directories.iter().map(|(_, clean)| !clean).collect();
         let shared = Arc::new(Shared {
@@ -112,12 +112,12 @@ impl Engine {
         shared.transactions.get_or_init(|| Arc::downgrade(&transactions));
         let mut inner = EngineInner {
             shared,
-            registry: Mutex::new(registry),
+            identity,
+            registry,
             threads: Mutex::default(),
             recovery_time: Duration::ZERO,
             reports: Mutex::default(),
             transactions,
-            closed: AtomicBool::new(false),
         };
         inner.recover_unclean()?;
         if !was_clean {
@@ -135,7 +135,6 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::AlreadyExists`], [`ErrorKind::Invalid`], [`ErrorKind::Io`].
     pub fn create_log(&self, name: &LogName, id: [u8; 16], config: LogConfig) -> Result<Log> {
-        self.inner.check_open()?;
         check_name(name)?;
         config.validate()?;
         self.inner.create(name, id, config, None)
@@ -147,10 +146,8 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::NotFound`], or what loading it met.
     pub fn log(&self, name: &LogName) -> Result<Log> {
-        self.inner.check_open()?;
         check_name(name)?;
-        let missing = || Error::new(ErrorKind::NotFound, format!("there is no log {name}"));
-        self.inner.find(name)?.ok_or_else(missing)
+        self.inner.find(name)
     }
 
     /// Every log with its 16-byte topic id, in name order.
@@ -158,13 +155,9 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::Io`] or [`ErrorKind::Invalid`] if an id cannot be read.
     pub fn logs(&self) -> Result<Vec<(LogName, [u8; 16])>> {
-        let registry = self.inner.registry.lock();
-        let id = |name: &LogName, slot: &Slot| match &slot.log {
-            Some(log) => Ok(log.id()),
-            None => recover::read_id(&self.inner.shared, &self.inner.path(name, slot.directory)),
-        };
-        let of_embedder = registry.iter().filter(|(name, _)| check_name(name).is_ok());
-        of_embedder.map(|(name, slot)| Ok((name.clone(), id(name, slot)?))).collect()
+        let slots = self.inner.registry.all();
+        let of_embedder = slots.iter().filter(|slot| check_name(&slot.name).is_ok());
+        of_embedder.map(|slot| Ok((slot.name.clone(), self.inner.id(slot)?))).collect()
     }
 
     /// Removes a log; its name is free and its data gone for good when this returns. Handles to it
@@ -173,18 +166,10 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::NotFound`], [`ErrorKind::Io`].
     pub fn delete_log(&self, name: &LogName) -> Result<()> {
-        self.inner.check_open()?;
         check_name(name)?;
         // What decisions say of the log must not matter any more when it is gone.
         let _settled = self.inner.transactions.settle()?;
-        let mut registry = self.inner.registry.lock();
-        let Some(slot) = registry.remove(name) else {
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no log {name}")));
-        };
-        if let Some(log) = &slot.log {
-            log.inner().fail(Error::new(ErrorKind::Closed, format!("{name} was deleted")));
-        }
-        self.inner.remove_log_directory(name, slot.directory)
+        self.inner.delete(name)
     }
 
     /// Lets `veto` hold retention back.
@@ -197,7 +182,19 @@ impl Engine {
     pub fn tick(&self) {
         self.inner.shared.maintenance.drain();
         self.inner.transactions.drive();
-        self.inner.retain_all();
+        self.inner.tick();
+    }
+
+    /// The cluster its data directories belong to; see [`EngineOptions::cluster_id`].
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        &self.inner.identity.cluster_id
+    }
+
+    /// The number of this node; see [`EngineOptions::node_id`].
+    #[must_use]
+    pub fn node_id(&self) -> i32 {
+        self.inner.identity.node_id
     }
 
     /// The backend in use and why.
@@ -219,222 +216,13 @@ impl Engine {
     }
 
     /// Writes and flushes everything, then marks the directories cleanly closed. Handles fail with
-    /// [`ErrorKind::Closed`] afterwards.
+    /// [`ErrorKind::Closed`] afterwards, and the directories can be opened again.
     ///
     /// # Errors
-    /// The first failure; the next open then recovers.
+    /// The first failure. Every log that could be closed was; the next open recovers the directories
+    /// of the others.
     pub fn close(&self) -> Result<()> {
         self.inner.close()
-    }
-}
-
-impl EngineInner {
-    fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Closed, "the engine was closed"));
-        }
-        Ok(())
-    }
-
-    fn path(&self, name: &LogName, directory: usize) -> PathBuf {
-        self.shared.directories[directory].path.join(name.to_string())
-    }
-
-    fn emptiest_directory(&self, registry: &BTreeMap<LogName, Slot>) -> usize {
-        let mut counts = vec![0_usize; self.shared.directories.len()];
-        registry.values().for_each(|slot| counts[slot.directory] += 1);
-        (0..counts.len()).min_by_key(|index| counts[*index]).unwrap_or(0)
-    }
-
-    fn source(
-        &self,
-        name: &LogName,
-        directory: usize,
-        clean: bool,
-        config: LogConfig,
-    ) -> recover::Source {
-        let data = &self.shared.directories[directory];
-        recover::Source {
-            name: name.clone(),
-            path: self.path(name, directory).into(),
-            shared: Arc::clone(&self.shared),
-            committer: Arc::clone(&data.committer),
-            config: Arc::new(config),
-            clean,
-            log_start: data.checkpoints.lock().log_starts.offsets.get(name).copied(),
-        }
-    }
-
-    fn create(
-        &self,
-        name: &LogName,
-        id: [u8; 16],
-        config: LogConfig,
-        directory: Option<usize>,
-    ) -> Result<Log> {
-        let mut registry = self.registry.lock();
-        if registry.contains_key(name) {
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("{name} exists already")));
-        }
-        let directory = directory.unwrap_or_else(|| self.emptiest_directory(&registry));
-        let source = self.source(name, directory, false, config);
-        let log = Log::new(Arc::new(recover::create(source, id)?));
-        registry.insert(name.clone(), Slot { directory, log: Some(log.clone()), clean: false });
-        Ok(log)
-    }
-
-    /// The log of that name, loaded if it was not.
-    fn find(&self, name: &LogName) -> Result<Option<Log>> {
-        let mut registry = self.registry.lock();
-        let Some(slot) = registry.get_mut(name) else { return Ok(None) };
-        match &slot.log {
-            Some(log) => Ok(Some(log.clone())),
-            None => self.load(name, slot).map(Some),
-        }
-    }
-
-    fn load(&self, name: &LogName, slot: &mut Slot) -> Result<Log> {
-        let config = self.shared.options.log.clone();
-        let source = self.source(name, slot.directory, slot.clean, config);
-        let (inner, report) = recover::load(source)?;
-        if !report.is_clean() || !report.rebuilt.is_empty() {
-            self.reports.lock().push(report);
-        }
-        let log = Log::new(Arc::new(inner));
-        slot.log = Some(log.clone());
-        slot.clean = false;
-        Ok(log)
-    }
-
-    /// Loads every log of the directories that were not closed in order.
-    fn recover_unclean(&self) -> Result<()> {
-        let mut registry = self.registry.lock();
-        for (name, slot) in registry.iter_mut().filter(|(_, slot)| !slot.clean) {
-            self.load(name, slot)?;
-        }
-        Ok(())
-    }
-
-    fn spawn_threads(self: &Arc<Self>) -> Result<()> {
-        if !self.shared.options.background {
-            return Ok(());
-        }
-        let failed = |e| Error::io("start a thread", e);
-        let mut threads = self.threads.lock();
-        for (index, directory) in self.shared.directories.iter().enumerate() {
-            let name = format!("oncelog-commit-{index}");
-            threads.push(directory.committer.spawn(name).map_err(failed)?);
-        }
-        let (weak, shared) = (Arc::downgrade(self), Arc::clone(&self.shared));
-        let maintenance = thread::Builder::new()
-            .name("oncelog-maintain".to_owned())
-            .spawn(move || maintain_until_stopped(&weak, &shared))
-            .map_err(failed)?;
-        threads.push(maintenance);
-        Ok(())
-    }
-
-    fn open_logs(&self) -> Vec<Log> {
-        self.registry.lock().values().filter_map(|slot| slot.log.clone()).collect()
-    }
-
-    fn retain_all(&self) {
-        self.shared.check_space();
-        // Whatever hinders it hinders the next transaction, too, which says so.
-        drop(self.transactions.trim());
-        for log in self.open_logs() {
-            // A failure of one log shows in its own calls; the others still get their turn.
-            if log.inner().is_alive() {
-                if let Err(error) = log.retain() {
-                    log.inner().poison("retention failed", io::Error::other(error));
-                }
-            }
-        }
-    }
-
-    fn remove_log_directory(&self, name: &LogName, directory: usize) -> Result<()> {
-        let data = &self.shared.directories[directory];
-        let storage = &self.shared.io.storage;
-        let path = self.path(name, directory);
-        let failed = |e| Error::io(format!("delete {}", path.display()), e);
-        let mut uuid = [0; 16];
-        for half in uuid.chunks_exact_mut(8) {
-            half.copy_from_slice(&self.shared.io.random.next_u64().to_be_bytes());
-        }
-        let doomed = data.path.join(delete_dir_name(name, uuid));
-        data.committer.exclusively(|| storage.rename(&path, &doomed)).map_err(failed)?;
-        storage.sync_dir(&data.path).map_err(failed)?;
-        let mut checkpoints = data.checkpoints.lock();
-        checkpoints.recovery_points.offsets.remove(name);
-        checkpoints.high_watermarks.offsets.remove(name);
-        if checkpoints.log_starts.offsets.remove(name).is_some() {
-            let bytes = checkpoints.log_starts.encode();
-            data.replace(&self.shared, LOG_START_CHECKPOINT, &bytes)?;
-        }
-        drop(checkpoints);
-        storage.remove_dir(&doomed).map_err(failed)
-    }
-
-    fn close(&self) -> Result<()> {
-        if self.closed.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
-        let ended = self.transactions.close();
-        self.stop_threads();
-        ended?;
-        let logs: Vec<(LogName, usize, Log)> = self
-            .registry
-            .lock()
-            .iter()
-            .filter_map(|(name, slot)| Some((name.clone(), slot.directory, slot.log.clone()?)))
-            .collect();
-        for (name, directory, log) in logs {
-            log.inner().close()?;
-            let offsets = log.offsets();
-            let mut checkpoints = self.shared.directories[directory].checkpoints.lock();
-            checkpoints.recovery_points.offsets.insert(name.clone(), offsets.log_end_offset);
-            checkpoints.high_watermarks.offsets.insert(name.clone(), offsets.high_watermark);
-            if log.segments().first().is_some_and(|(base, _)| *base < offsets.log_start_offset) {
-                checkpoints.log_starts.offsets.insert(name, offsets.log_start_offset);
-            }
-        }
-        for directory in &self.shared.directories {
-            let checkpoints = directory.checkpoints.lock();
-            let files = [
-                (RECOVERY_POINT_CHECKPOINT, checkpoints.recovery_points.encode()),
-                (HIGH_WATERMARK_CHECKPOINT, checkpoints.high_watermarks.encode()),
-                (LOG_START_CHECKPOINT, checkpoints.log_starts.encode()),
-                (CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_BODY.to_vec()),
-            ];
-            for (name, bytes) in files {
-                directory.replace(&self.shared, name, &bytes)?;
-            }
-            drop(checkpoints);
-            *directory.lock.lock() = None;
-        }
-        Ok(())
-    }
-
-    fn stop_threads(&self) {
-        for directory in &self.shared.directories {
-            directory.committer.stop();
-        }
-        self.shared.maintenance.inner.lock().stopped = true;
-        self.shared.maintenance.work.notify_all();
-        for thread in self.threads.lock().drain(..) {
-            // The last handle may go on the maintenance thread itself.
-            if thread.thread().id() != thread::current().id() {
-                // A thread that panicked has poisoned nothing that the close does not check itself.
-                drop(thread.join());
-            }
-        }
-    }
-}
-
-impl Drop for EngineInner {
-    fn drop(&mut self) {
-        self.stop_threads();
-        self.transactions.abandon();
     }
 }
 
@@ -442,55 +230,6 @@ impl Drop for EngineInner {
 fn check_name(name: &LogName) -> Result<()> {
     if *name == txn::log_name() {
         return Err(Error::new(ErrorKind::Invalid, format!("{name} is the engine's own log")));
-    }
-    Ok(())
-}
-
-/// The maintenance thread: serves the queue as it fills, and everything else every [`TICK`].
-fn maintain_until_stopped(engine: &Weak<EngineInner>, shared: &Shared) {
-    loop {
-        let timed_out = {
-            let mut queue = shared.maintenance.inner.lock();
-            let idle = queue.logs.is_empty() && !queue.stopped;
-            let timed_out = idle && shared.maintenance.work.wait_for(&mut queue, TICK).timed_out();
-            if queue.stopped {
-                return;
-            }
-            timed_out
-        };
-        shared.maintenance.drain();
-        if timed_out {
-            let Some(engine) = engine.upgrade() else { return };
-            engine.retain_all();
-        }
-    }
-}
-
-/// Finds the logs of a data directory, and finishes deletions that a crash interrupted.
-fn find_logs(
-    io: &Io,
-    path: &Path,
-    directory: usize,
-    clean: bool,
-    registry: &mut BTreeMap<LogName, Slot>,
-) -> Result<()> {
-    let failed = |e| Error::io(format!("list {}", path.display()), e);
-    for entry in io.storage.list_dir(path).map_err(failed)? {
-        if !entry.is_dir {
-            if checkpoint::is_temporary(&entry.name) {
-                io.storage.remove_file(&path.join(&entry.name)).map_err(failed)?;
-            }
-            continue;
-        }
-        if is_delete_dir(&entry.name) {
-            io.storage.remove_dir(&path.join(&entry.name)).map_err(failed)?;
-        } else if let Some(name) = LogName::from_dir_name(&entry.name) {
-            let slot = Slot { directory, log: None, clean };
-            if registry.insert(name.clone(), slot).is_some() {
-                let context = format!("{name} is in two data directories");
-                return Err(Error::new(ErrorKind::Invalid, context));
-            }
-        }
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ impl Engine {
     /// [`ErrorKind::Io`]: crate::ErrorKind::Io
     /// [`ErrorKind::Closed`]: crate::ErrorKind::Closed
     pub fn begin(&self) -> Result<Transaction> {
-        self.inner.check_open()?;
+        self.inner.registry.check_open()?;
         if !self.inner.load_transactions()? {
             self.inner.create_transaction_log()?;
         }
@@ -46,7 +46,7 @@ impl Engine {
     ///
     /// [`ErrorKind::Invalid`]: crate::ErrorKind::Invalid
     pub fn position(&self, group: &str, log: &Log) -> Result<Option<Offset>> {
-        self.inner.check_open()?;
+        self.inner.registry.check_open()?;
         self.inner.load_transactions()?;
         self.inner.transactions.position(group, log)
     }
@@ -68,7 +68,7 @@ impl Engine {
     /// [`ErrorKind::Corrupt`]: crate::ErrorKind::Corrupt
     /// [`ErrorKind::Invalid`]: crate::ErrorKind::Invalid
     pub fn reset_transactions(&self) -> Result<()> {
-        self.inner.check_open()?;
+        self.inner.registry.check_open()?;
         match self.inner.load_transactions() {
             Err(error) if matches!(error.kind(), ErrorKind::Corrupt { .. }) => {}
             Err(error) => return Err(error),
@@ -78,10 +78,10 @@ impl Engine {
             }
         }
         let _one_at_a_time = self.inner.transactions.lock_loading();
-        let names: Vec<LogName> = self.inner.registry.lock().keys().cloned().collect();
-        let logs: Vec<Log> = names
+        let slots = self.inner.registry.all();
+        let logs: Vec<Log> = slots
             .iter()
-            .filter_map(|name| self.inner.find(name).transpose())
+            .filter_map(|slot| self.inner.find_any(&slot.name).transpose())
             .collect::<Result<_>>()?;
         self.inner.transactions.reset(&logs)
     }
@@ -98,8 +98,10 @@ impl EngineInner {
         if coordinator.is_ready()? {
             return Ok(true);
         }
-        let Some(log) = self.find(&txn::log_name())? else { return Ok(false) };
-        coordinator.load(&log, &self.open_logs(), &|name| self.find(name))?;
+        let Some(log) = self.find_any(&txn::log_name())? else { return Ok(false) };
+        let loaded: Vec<Log> =
+            self.registry.all().iter().filter_map(|slot| slot.loaded()).collect();
+        coordinator.load(&log, &loaded, &|name| self.find_any(name))?;
         coordinator.is_ready()
     }
 
@@ -124,6 +126,15 @@ impl EngineInner {
             half.copy_from_slice(&random.next_u64().to_be_bytes());
         }
         let log = self.create(&txn::log_name(), id, LogConfig::default(), Some(0))?;
-        coordinator.load(&log, &[], &|name| self.find(name))
+        coordinator.load(&log, &[], &|name| self.find_any(name))
+    }
+
+    /// The log of that name, if there is one.
+    fn find_any(&self, name: &LogName) -> Result<Option<Log>> {
+        match self.find(name) {
+            Ok(log) => Ok(Some(log)),
+            Err(error) if *error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }

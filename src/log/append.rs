@@ -21,7 +21,7 @@ use super::ticket::AppendTicket;
 use crate::batch::{Batch, HEADER_BYTES, MARKER_BATCH_BYTES, MarkerKind, Rules, validate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{CleanupPolicy, Durability, LogConfig, TimestampType};
-use crate::producer::{Admission, BatchFacts, ControlKind};
+use crate::producer::{Admission, BatchFacts, ControlKind, VerificationGuard};
 use crate::segment::Segment;
 use crate::segment::scan::Observed;
 use crate::txn::is_reserved;
@@ -46,6 +46,14 @@ pub(super) enum Behalf {
     Engine,
 }
 
+/// What was staged.
+pub(super) struct Staged {
+    pub(super) appended: Appended,
+    /// How often the log had been truncated then.
+    truncations: u64,
+    durability: Durability,
+}
+
 impl LogInner {
     /// Appends; see [`Log::append`](super::Log::append).
     pub(super) fn append(
@@ -53,8 +61,8 @@ impl LogInner {
         bytes: &[u8],
         options: &AppendOptions,
     ) -> Result<AppendTicket> {
-        let (appended, durability) = self.stage_batches(bytes, options, Behalf::Caller)?;
-        Ok(AppendTicket::new(self, appended, durability))
+        let staged = self.stage_batches(bytes, options, Behalf::Caller)?;
+        Ok(AppendTicket::new(self, staged.appended, staged.truncations, staged.durability))
     }
 
     /// Checks and stages, and leaves it to the caller to wait.
@@ -63,7 +71,7 @@ impl LogInner {
         bytes: &[u8],
         options: &AppendOptions,
         behalf: Behalf,
-    ) -> Result<(Appended, Durability)> {
+    ) -> Result<Staged> {
         self.check_alive()?;
         let config = Arc::clone(&self.state.lock().config);
         let now_ms = self.shared.io.clock.now_ms();
@@ -74,24 +82,29 @@ impl LogInner {
         match behalf {
             Behalf::Caller => {
                 refuse_reserved(&batches, options.origin)?;
-                self.shared.admit_bytes(bytes.len(), options.origin)?;
+                self.shared.admit_bytes(&self.space, bytes.len(), options.origin)?;
             }
-            Behalf::Transaction => self.shared.admit_bytes(bytes.len(), Origin::Client)?,
+            Behalf::Transaction => {
+                self.shared.admit_bytes(&self.space, bytes.len(), Origin::Client)?;
+            }
             Behalf::Engine => {}
         }
         let durability = options.durability.unwrap_or(config.durability);
-        let appended = {
+        let (appended, truncations) = {
             let mut state = self.state.lock();
             // Once more with the lock: a close or a failure may have come in between.
             self.check_alive()?;
+            if state.closing {
+                return Err(Error::new(ErrorKind::Closed, format!("{} is closing", self.name)));
+            }
             let appended = self.stage_all(&mut state, &batches, options, now_ms)?;
             state.wants_durable |= durability == Durability::Durable;
-            appended
+            (appended, self.truncations())
         };
         if !appended.duplicate {
             self.enqueue();
         }
-        Ok((appended, durability))
+        Ok(Staged { appended, truncations, durability })
     }
 
     fn stage_all(
@@ -107,7 +120,7 @@ impl LogInner {
                 Origin::Follower => self.stage_follower(state, checked, now_ms)?,
                 origin => {
                     let epoch = options.leader_epoch.unwrap_or_else(|| state.leader_epoch());
-                    self.stage_leader(state, checked, origin, epoch, now_ms)?
+                    self.stage_leader(state, checked, origin, epoch, options.verification, now_ms)?
                 }
             };
             match whole.as_mut() {
@@ -124,6 +137,7 @@ impl LogInner {
         checked: &Checked<'_>,
         origin: Origin,
         epoch: LeaderEpoch,
+        verification: Option<VerificationGuard>,
         now_ms: i64,
     ) -> Result<Appended> {
         let batch = &checked.batch;
@@ -134,7 +148,7 @@ impl LogInner {
             return Err(Error::new(ErrorKind::LargerThanSegment, context));
         }
         if let Admission::Duplicate { base_offset, last_offset, timestamp_ms } =
-            state.producers.admit(origin, &facts, None)?
+            state.producers.admit(origin, &facts, verification)?
         {
             return Ok(Appended {
                 base_offset,
@@ -210,7 +224,8 @@ impl LogInner {
         }
         state.end = facts.last_offset.next();
         state.uncheckpointed_bytes += batch.size() as u64;
-        self.shared.stage_bytes(batch.size());
+        state.staged_bytes += batch.size() as u64;
+        self.shared.stage_bytes(&self.space, batch.size() as u64);
     }
 
     /// Completes the active segment and begins one at `base`.
@@ -226,7 +241,7 @@ impl LogInner {
         old.indexer.close();
         old.segment.set_size(old.size());
         old.segment.set_largest_timestamp_ms(old.largest_timestamp_ms());
-        old.segment.roll(base, old.indexes());
+        old.segment.roll(base, old.indexes(), old.aborted.clone());
         state.segments.push(segment);
         state.rolled.push_back(old);
         state.release_rolled();

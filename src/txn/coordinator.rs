@@ -378,7 +378,12 @@ impl Coordinator {
         for body in open.iter().filter_map(Weak::upgrade) {
             self.abort(&mut body.lock(), closed());
         }
-        self.settle().map(drop)
+        self.settle().map(drop)?;
+        // With a decision in doubt no data directory is in order, whatever its own logs say.
+        match &self.state.lock().log {
+            TransactionLog::Ready(log) => log.check_alive(),
+            TransactionLog::Unloaded | TransactionLog::Broken(_) => Ok(()),
+        }
     }
 
     /// Forgets commits under way, so that nothing keeps the engine's files open.

@@ -88,7 +88,7 @@ fn end_all(
 ) -> Result<()> {
     let mut markers = Vec::new();
     for log in logs {
-        for open in log.open_transactions(&is_ours) {
+        for open in log.open_transactions_of(&is_ours) {
             let commit = is_committed(log, &open);
             let kind = if commit { MarkerKind::Commit } else { MarkerKind::Abort };
             markers.push((log, log.stage_marker(open.producer_id, kind)?.last_offset.next()));

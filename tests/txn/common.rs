@@ -53,7 +53,10 @@ pub(crate) fn name(index: usize) -> LogName {
 }
 
 pub(crate) fn create(engine: &Engine, count: usize) -> Vec<Log> {
-    let create = |index| engine.create_log(&name(index), ID, LogConfig::default()).unwrap();
+    let mut config = LogConfig::default();
+    // The records of these tests are years old.
+    config.retention_ms = -1;
+    let create = |index| engine.create_log(&name(index), ID, config.clone()).unwrap();
     (0..count).map(create).collect()
 }
 

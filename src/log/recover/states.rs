@@ -1,0 +1,110 @@
+//! What a load takes over without reading batches: producers, epochs, transaction indexes.
+
+use super::aborted::rebuild_aborted;
+use super::loader::Loader;
+use super::{STATE_BYTES_MAX, TEXT_BYTES_MAX};
+use crate::checkpoint::TextDamage;
+use crate::epoch::LeaderEpochCache;
+use crate::error::Result;
+use crate::index::AbortedIndex;
+use crate::log::LogInner;
+use crate::producer::state::StateError;
+use crate::producer::{ProducerTable, RestoreAt};
+use crate::segment::Segment;
+use crate::segment::name::{FileKind, LEADER_EPOCH_CHECKPOINT, segment_file};
+use crate::types::Offset;
+use std::sync::Arc;
+
+impl Loader {
+    /// Takes the newest state that is whole: ours if it is as new as Kafka's, which remembers one
+    /// batch per producer only.
+    pub(super) fn restore_producers(
+        &mut self,
+        states: &[Offset],
+        snapshots: &[Offset],
+        log_start: Offset,
+    ) -> Result<()> {
+        let mut candidates: Vec<(Offset, bool)> = states.iter().map(|o| (*o, true)).collect();
+        candidates.extend(snapshots.iter().map(|o| (*o, false)));
+        candidates.sort_unstable();
+        let at = RestoreAt { now_ms: self.source.shared.io.clock.now_ms(), log_start };
+        let limits = LogInner::limits(&self.source.shared, &self.source.config);
+        while let Some((offset, ours)) = candidates.pop() {
+            let kind = if ours { FileKind::State } else { FileKind::Snapshot };
+            let name = segment_file(offset, kind);
+            let Some(bytes) = self.read(&name, STATE_BYTES_MAX)? else { continue };
+            let restored = if ours {
+                match ProducerTable::restore_state(limits, &bytes, at) {
+                    Ok((table, end)) if end == offset => Some(table),
+                    Err(StateError::Newer(error)) => return Err(error),
+                    _ => None,
+                }
+            } else {
+                ProducerTable::restore_snapshot(limits, &bytes, at).ok()
+            };
+            match restored {
+                Some(table) if offset >= self.replay_from => {
+                    self.producers = table;
+                    self.replay_from = offset;
+                    return Ok(());
+                }
+                _ => self.report.rebuilt.push(name),
+            }
+            if let Some(twin) = candidates.pop_if(|next| ours && *next == (offset, false)) {
+                // A clean close wrote both. An older one of ours and a replay know more.
+                let older = candidates.iter().rposition(|(_, ours)| !ours).map_or(0, |i| i + 1);
+                candidates.insert(older, twin);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn load_epochs(&mut self) -> Result<()> {
+        if let Some(bytes) = self.read(LEADER_EPOCH_CHECKPOINT, TEXT_BYTES_MAX)? {
+            match LeaderEpochCache::decode(&bytes) {
+                Ok(epochs) => self.epochs = epochs,
+                Err(e @ TextDamage::Newer { .. }) => {
+                    return Err(e.into_error(&self.source.path.join(LEADER_EPOCH_CHECKPOINT)));
+                }
+                Err(_damage) => self.report.rebuilt.push(LEADER_EPOCH_CHECKPOINT.to_owned()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The aborted transactions of a walked segment whose marker lies below the replay point; the
+    /// rest is replayed.
+    pub(super) fn resume_aborted(&mut self, base: Offset, len: u64) -> Result<AbortedIndex> {
+        if base >= self.replay_from {
+            return Ok(AbortedIndex::new(base));
+        }
+        let storage = Arc::clone(&self.source.shared.io.storage);
+        let dir = Arc::clone(&self.source.path);
+        let end = self.replay_from;
+        let on_disk = Segment::sealed(storage, dir, base, end, len, -1, self.trusts_absence());
+        let mut aborted = match on_disk.aborted()? {
+            Some(aborted) => AbortedIndex::clone(&aborted),
+            None => {
+                let limits = LogInner::limits(&self.source.shared, &self.source.config);
+                let mut segments = self.segments.clone();
+                segments.push(Arc::new(on_disk));
+                let rebuilt = rebuild_aborted(&segments, limits)?;
+                let name = segment_file(base, FileKind::TxnIndex);
+                // Kafka has none for a segment without aborted transactions (D-39): nothing to tell.
+                let was_there = self.is_ours || self.read(&name, STATE_BYTES_MAX)?.is_some();
+                if was_there || !rebuilt.is_empty() {
+                    self.report.rebuilt.push(name);
+                }
+                rebuilt
+            }
+        };
+        aborted.truncate_to(self.replay_from);
+        Ok(aborted)
+    }
+
+    /// Whether a missing transaction index says that nothing was aborted (D-39): in a log that Kafka
+    /// closed in order. Ours are always there.
+    pub(super) fn trusts_absence(&self) -> bool {
+        !self.is_ours && self.source.clean
+    }
+}
