@@ -153,6 +153,8 @@ impl Committer {
     /// Takes the queue as one group, carries it out, and hands the lead on.
     fn lead(&self, mut inner: parking_lot::MutexGuard<'_, Inner>) {
         inner.leading = true;
+        // Whoever asked for a group gets this one.
+        inner.kicked = false;
         let group = std::mem::take(&mut inner.dirty);
         drop(inner);
         self.commit(group);
@@ -164,6 +166,8 @@ impl Committer {
     fn hand_over(&self, mut inner: parking_lot::MutexGuard<'_, Inner>) {
         self.idle.notify_all();
         if inner.dirty.is_empty() {
+            // Served meanwhile. Left standing, it would make the next kick look superfluous.
+            inner.kicked = false;
             return;
         }
         while let Some(seat) = inner.seats.pop_front() {
