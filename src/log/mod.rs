@@ -8,12 +8,14 @@
 //! | `group` | the log's part in a commit group |
 //! | `ticket`, `wait` | who waits, and how they are woken |
 //! | `read`, `reader` | where bytes are found and how they are cut; batch by batch |
+//! | `damage` | how far damage reaches that a read is the first to meet |
 //! | `recover` | from files to state |
 //! | `txn` | the log's part in transactions over several logs |
 //! | `maintain` | sealing, checkpoints, retention, trimming, truncation, clean close |
 
 mod api;
 mod append;
+mod damage;
 mod group;
 mod inner;
 mod maintain;
