@@ -165,7 +165,7 @@ fn replay_aborted(
         }
         if let Some(txn) = producers.apply(&facts, 0).filter(|txn| txn.aborted) {
             // Out of order only if the batches are, which the walk has ruled out.
-            let _ = aborted.append(aborted_entry(&txn));
+            aborted.append(aborted_entry(&txn)).unwrap_or_else(|_damage| ());
         }
     }
 }
