@@ -16,8 +16,8 @@ use crate::log::LogInner;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::{self, Thread};
 
 /// The commit queue of one data directory.
@@ -33,8 +33,9 @@ pub(crate) struct Committer {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Logs with something staged (or written and to be flushed), each once.
-    dirty: VecDeque<Arc<LogInner>>,
+    /// Logs with something staged (or written and to be flushed), each once. The engine's registry
+    /// and the tickets keep them alive; a log holds its committer, so the queue must not hold it.
+    dirty: VecDeque<Weak<LogInner>>,
     /// A group is under way.
     leading: bool,
     /// Threads that wait and could lead.
@@ -60,8 +61,8 @@ impl Committer {
     }
 
     /// Notes that `log` has something for the next group. The caller makes sure it is queued once.
-    pub(crate) fn enqueue(&self, log: Arc<LogInner>) {
-        self.inner.lock().dirty.push_back(log);
+    pub(crate) fn enqueue(&self, log: &Arc<LogInner>) {
+        self.inner.lock().dirty.push_back(Arc::downgrade(log));
     }
 
     /// Asks the commit thread to see to what is queued: nobody waits for it on a thread.
@@ -184,10 +185,10 @@ impl Committer {
     }
 
     /// One group: every log's staged bytes in one call to the storage, then every log's outcome.
-    fn commit(&self, group: VecDeque<Arc<LogInner>>) {
+    fn commit(&self, group: VecDeque<Weak<LogInner>>) {
         let mut plans = Vec::with_capacity(group.len());
         let mut ops: Vec<WriteOp> = Vec::with_capacity(group.len());
-        for log in group {
+        for log in group.iter().filter_map(Weak::upgrade) {
             if let Some(plan) = log.plan_commit() {
                 ops.extend(plan.writes.iter().cloned());
                 plans.push((log, plan));

@@ -83,13 +83,6 @@ impl LeaderEpochCache {
         moved || first > 0
     }
 
-    /// Forgets everything; whether there was anything.
-    pub(crate) fn clear(&mut self) -> bool {
-        let any = !self.entries.is_empty();
-        self.entries.clear();
-        any
-    }
-
     /// The newest epoch.
     pub(crate) fn latest(&self) -> Option<LeaderEpoch> {
         self.entries.last().map(|entry| entry.epoch)
@@ -234,8 +227,7 @@ mod tests {
             assert_eq!(cache.truncate_from_start(Offset::new(offset)), changed, "{offset}");
             assert_eq!(entries(&cache), after, "{offset}");
         }
-        let mut cache = cache(&[(2, 10)]);
-        assert!(cache.clear() && !cache.clear() && !cache.truncate_from_start(Offset::new(50)));
+        assert!(!cache(&[]).truncate_from_start(Offset::new(50)));
     }
 
     // D-45, D-49, S-48.

@@ -60,6 +60,9 @@ mod commit;
 mod engine;
 mod epoch;
 mod error;
+#[cfg(feature = "test-util")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 pub mod io;
 mod log;

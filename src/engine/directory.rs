@@ -122,7 +122,7 @@ pub(super) fn create_durably(storage: &dyn Storage, path: &Path) -> io::Result<(
     storage.create_dir(path)?;
     for created in new.into_iter().rev() {
         let parent = created.parent().filter(|p| *p != Path::new(""));
-        storage.sync_dir(parent.unwrap_or(Path::new(".")))?;
+        storage.sync_dir(parent.unwrap_or_else(|| Path::new(".")))?;
     }
     Ok(())
 }

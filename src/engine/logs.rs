@@ -52,7 +52,7 @@ impl EngineInner {
                 slot.set_deleted();
                 // What there is of it must not be in the way of the next attempt. If it cannot be
                 // removed either, the next open finds a log that is empty.
-                let _ = self.shared.io.storage.remove_dir(&self.path(&slot));
+                drop(self.shared.io.storage.remove_dir(&self.path(&slot)));
                 self.registry.remove(&slot);
                 Err(error)
             }

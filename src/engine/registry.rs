@@ -92,7 +92,7 @@ impl Slot {
 
     pub(super) fn set_loaded(&self, log: &Log) {
         // Another thread may have read the id already, and the same one.
-        let _ = self.id.set(log.id());
+        self.id.get_or_init(|| log.id());
         *self.state.lock() = SlotState::Loaded(log.clone());
     }
 

@@ -47,20 +47,23 @@ pub(crate) struct MaintenanceQueue {
 
 #[derive(Debug, Default)]
 pub(super) struct MaintenanceInner {
-    pub(super) logs: VecDeque<Arc<LogInner>>,
+    /// Kept alive by the registry; a log holds what it shares, so the queue must not hold it.
+    pub(super) logs: VecDeque<Weak<LogInner>>,
     pub(super) stopped: bool,
 }
 
 impl MaintenanceQueue {
-    pub(crate) fn enqueue(&self, log: Arc<LogInner>) {
-        self.inner.lock().logs.push_back(log);
+    pub(crate) fn enqueue(&self, log: &Arc<LogInner>) {
+        self.inner.lock().logs.push_back(Arc::downgrade(log));
         self.work.notify_one();
     }
 
     pub(super) fn drain(&self) {
         loop {
             let Some(log) = self.inner.lock().logs.pop_front() else { return };
-            log.maintain();
+            if let Some(log) = log.upgrade() {
+                log.maintain();
+            }
         }
     }
 }
@@ -131,7 +134,7 @@ impl Shared {
     pub(super) fn check_space(&self) {
         for directory in &self.directories {
             // One that does not answer keeps the figures of the last look.
-            let _ = directory.space.look();
+            drop(directory.space.look());
         }
     }
 }

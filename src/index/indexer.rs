@@ -80,17 +80,6 @@ impl SegmentIndexer {
         self.times.maybe_append(self.max_timestamp, self.max_timestamp_offset);
     }
 
-    /// Forgets the batches that end at or after `offset`. The caller then observes again the batches
-    /// that are left, from [`Self::resume_position`] on.
-    pub(crate) fn truncate_to(&mut self, offset: Offset) {
-        self.offsets.truncate_to(offset);
-        // A time entry may lie before `offset` and yet have come with an offset entry behind it.
-        let base = self.offsets.base();
-        let covered = self.offsets.last().map_or(base, |(last, _)| last.next());
-        self.times.truncate_to(covered);
-        self.restart();
-    }
-
     /// The offset index so far.
     pub(crate) const fn offsets(&self) -> &OffsetIndex {
         &self.offsets

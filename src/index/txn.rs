@@ -129,16 +129,6 @@ impl AbortedIndex {
         &self.entries
     }
 
-    /// Number of entries.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Whether there is no entry; then there need be no file (D-39).
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// The whole file.
     pub(crate) fn encode(&self) -> Vec<u8> {
         self.encode_from(0)

@@ -33,6 +33,10 @@ pub const BLOCK_BYTES: usize = 4096;
 
 /// The outside world of an engine. Cheap to clone.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "an embedder makes one, of three parts it may replace"
+)]
 pub struct Io {
     /// Files and directories.
     pub storage: Arc<dyn Storage>,
@@ -219,6 +223,7 @@ pub trait DirLock: Send + Sync + fmt::Debug {}
 /// An open file. Reads and small writes are ordinary buffered calls.
 ///
 /// `Any`, so that a storage finds its own files in the writes it is given.
+#[expect(clippy::len_without_is_empty, reason = "a length is asked for to read that much")]
 pub trait File: Any + Send + Sync + fmt::Debug {
     /// Whether [`Storage::write_all`] writes this file unbuffered, and so needs alignment.
     fn is_direct(&self) -> bool;

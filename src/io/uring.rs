@@ -493,8 +493,8 @@ impl InFlight {
             .offset(cursor.position())
             .rw_flags(if op.durable { RWF_DSYNC } else { 0 })
             .build();
-        // The clone shares file and buffers, so the addresses above are also this operation's.
-        Ok(Some((Self { op: op.clone(), _vectors: vectors }, entry)))
+        // Moving the operation moves neither its file nor its buffers: the addresses above stay right.
+        Ok(Some((Self { op, _vectors: vectors }, entry)))
     }
 }
 

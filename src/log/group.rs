@@ -28,7 +28,8 @@ const PREPARE_FROM_BYTES: u64 = 4 << 10;
 /// …as many as the segment has already, so that the zeroes cost a log that is seldom written to
 /// little and the writes that extend a file become rare, within these bounds…
 const PREPARE_BYTES_MIN: u64 = 16 << 10;
-const PREPARE_BYTES_MAX: u64 = 1 << 20;
+const PREPARE_BYTES_MAX: u64 = PREPARE_LEN_MAX as u64;
+const PREPARE_LEN_MAX: usize = 1 << 20;
 /// …if groups are smaller than this: a larger write hides the cost of extending.
 const PREPARE_GROUP_BYTES_MAX: u64 = 256 << 10;
 
@@ -72,7 +73,7 @@ impl LogInner {
             self.give_up_staged();
             return None;
         }
-        let may_prepare = self.space.has_room_for(2 * PREPARE_BYTES_MAX as usize);
+        let may_prepare = self.space.has_room_for(2 * PREPARE_LEN_MAX);
         let mut state = self.state.lock();
         let unwritten = state.written_end < state.end;
         // Bytes written without a flush are flushed with the first group that has to be, as soon as
@@ -280,8 +281,7 @@ impl Active {
 /// Aligned zeroes, up to [`PREPARE_BYTES_MAX`] of them, shared by everyone.
 fn zeroes(len: u64) -> Bytes {
     static ZEROES: OnceLock<Bytes> = OnceLock::new();
-    const MAX: usize = PREPARE_BYTES_MAX as usize;
-    const { assert!(MAX.is_multiple_of(BLOCK_BYTES)) };
-    let all = ZEROES.get_or_init(|| AlignedBuf::new(MAX).freeze());
-    all.slice(..usize::try_from(len).unwrap_or(MAX).min(MAX))
+    const { assert!(PREPARE_LEN_MAX.is_multiple_of(BLOCK_BYTES)) };
+    let all = ZEROES.get_or_init(|| AlignedBuf::new(PREPARE_LEN_MAX).freeze());
+    all.slice(..usize::try_from(len).unwrap_or(PREPARE_LEN_MAX).min(PREPARE_LEN_MAX))
 }

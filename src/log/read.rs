@@ -51,11 +51,12 @@ impl LogInner {
                 Ok(route) => route,
                 Err(empty) => return Ok(empty),
             };
-            let segment = Arc::clone(&route.segment);
+            let (segment, positions) = (Arc::clone(&route.segment), route.position..route.limit);
             let mut outcome = match self.follow(route, offset, options) {
                 // Its files went while this was on its way there; look again where to go.
                 Err(_) if segment.is_retired() && self.is_alive() => continue,
-                followed => followed?,
+                Err(met) => return Err(self.measured(met, &segment, positions, offset)),
+                Ok(followed) => followed,
             };
             match segment.end() {
                 // Compaction or truncation left nothing at or after `offset` in this segment.
@@ -292,7 +293,7 @@ impl LogInner {
             let state = self.state.lock();
             state.active.indexer.times().lookup(ts.saturating_sub(1)).map(|(_, offset)| offset)
         };
-        Ok(floor.unwrap_or(segment.base()))
+        Ok(floor.unwrap_or_else(|| segment.base()))
     }
 
     fn search_time(
@@ -312,10 +313,11 @@ impl LogInner {
             for slice in &outcome.slices {
                 let mut rest = slice.as_ref();
                 while let Ok((batch, after)) = Batch::parse(rest) {
-                    if batch.max_timestamp_ms() >= timestamp_ms && !batch.is_control() {
-                        if let Some(found) = first_record_at(&batch, timestamp_ms, log_start)? {
-                            return Ok(Some(found));
-                        }
+                    if batch.max_timestamp_ms() >= timestamp_ms
+                        && !batch.is_control()
+                        && let Some(found) = first_record_at(&batch, timestamp_ms, log_start)?
+                    {
+                        return Ok(Some(found));
                     }
                     rest = after;
                 }

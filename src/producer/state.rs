@@ -18,6 +18,7 @@ use super::entry::{CACHED_BATCHES_MAX, CachedBatch, ProducerEntry, TxnStart};
 use super::snapshot::SnapshotDamage;
 use crate::error::{Error, ErrorKind};
 use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence};
+use std::fmt;
 
 const MAGIC: [u8; 8] = *b"oncelogP";
 const VERSION: u16 = 1;
@@ -44,6 +45,15 @@ pub(crate) enum StateError {
     Newer(Error),
     /// Use the snapshot or a replay instead.
     Damaged(SnapshotDamage),
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newer(error) => error.fmt(f),
+            Self::Damaged(damage) => damage.fmt(f),
+        }
+    }
 }
 
 impl From<SnapshotDamage> for StateError {

@@ -90,7 +90,10 @@ impl Scanner {
         };
         self.fill(size)?;
         let position = self.position;
-        let valid = |bytes| Batch::parse(bytes).is_ok_and(|(batch, _)| batch.is_crc_valid());
+        // A batch that ends before it begins would take the log's end back, and with it the log.
+        let valid = |bytes| {
+            Batch::parse(bytes).is_ok_and(|(b, _)| b.last_offset_delta() >= 0 && b.is_crc_valid())
+        };
         if !valid(self.at_position()) {
             return Ok(Step::Bad);
         }

@@ -78,7 +78,7 @@ impl Content {
         self.clock += 1;
         let cut = len < self.visible.len();
         self.change_len(len);
-        if cut && len % SECTOR_BYTES != 0 {
+        if cut && !len.is_multiple_of(SECTOR_BYTES) {
             self.remember(len / SECTOR_BYTES);
         }
     }

@@ -129,7 +129,6 @@ pub struct Violation {
 impl SimDisk {
     /// An empty disk. Everything random about it follows from `seed`.
     #[must_use]
-    #[expect(clippy::new_ret_no_self, reason = "a disk is shared by the test and the engine")]
     pub fn new(seed: u64) -> Arc<Self> {
         let mut rng = Rng::new(seed);
         let random = Arc::new(SimRandom::new(Rng::new(rng.next())));

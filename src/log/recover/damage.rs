@@ -88,10 +88,10 @@ fn last_watermark(file: &dyn File, base: Offset, from: u64, len: u64) -> io::Res
     let mut block_end = block_floor(from) + BLOCK_BYTES as u64;
     let mut bytes = [0; TRAILER_BYTES];
     while block_end <= len {
-        if file.read_at(&mut bytes, block_end - TRAILER_BYTES as u64)? == TRAILER_BYTES {
-            if let Some(trailer) = Trailer::decode(&bytes).filter(|t| t.segment_base == base) {
-                watermark = watermark.max(trailer.durable_end);
-            }
+        let read = file.read_at(&mut bytes, block_end - TRAILER_BYTES as u64)?;
+        let trailer = Trailer::decode(&bytes).filter(|t| t.segment_base == base);
+        if let (TRAILER_BYTES, Some(trailer)) = (read, trailer) {
+            watermark = watermark.max(trailer.durable_end);
         }
         block_end += BLOCK_BYTES as u64;
     }
