@@ -15,6 +15,7 @@ use crate::protocol::fetch::{
     PartitionData,
 };
 use crate::protocol::{FetchRequest, FetchResponse, Records, Str, Uuid};
+use oncelog::batch::Compression;
 use oncelog::{Isolation, LeaderEpoch, Log, Offset, ReadOptions, ReadOutcome, WaitFor};
 use std::collections::{HashMap, HashSet};
 use std::future::{Future, poll_fn};
@@ -191,8 +192,7 @@ impl Broker {
             TopicRef::Name(name) => self.topics.find(name).ok_or(Code::UnknownTopicOrPartition)?,
             TopicRef::Id(id) => self.topics.find_id(*id).ok_or(Code::UnknownTopicId)?,
         };
-        let is_zstd = || topic.overrides.get("compression.type").is_some_and(|c| c == "zstd");
-        if !bounds.knows_zstd && is_zstd() {
+        if !bounds.knows_zstd && topic.codec == Some(Compression::Zstd) {
             return Err(Code::UnsupportedCompression);
         }
         self.topics.log(&topic, wanted.partition).await.map_err(|e| Code::from(&e))
