@@ -344,7 +344,7 @@ async fn gather(
             Reply::Later(mut reply) => {
                 match poll_fn(|cx| Poll::Ready(reply.as_mut().poll(cx))).await {
                     Poll::Ready(Verdict::Reply(Reply::Ready(answer))) => {
-                        out.push_answer(answer, held)
+                        out.push_answer(answer, held);
                     }
                     Poll::Ready(Verdict::Silent) => {}
                     Poll::Ready(_) => return true,

@@ -173,7 +173,7 @@ async fn a_second_sigterm_ends_at_once() {
     client.send(everything, 12).await;
     // The answer is on its way once its first byte is here.
     client.stream.readable().await.unwrap();
-    let asked = std::time::Instant::now();
+    let asked = tokio::time::Instant::now();
     running.signal("TERM");
     // Signals that arrive together count as one.
     while running.child.try_wait().unwrap().is_none() {
