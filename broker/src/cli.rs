@@ -29,6 +29,8 @@ pub(crate) enum Command {
         oncelog serve --data-dir /var/lib/oncelog --listen 0.0.0.0:9092\n  \
         oncelog serve --ephemeral --listen 127.0.0.1:0 --set num.partitions=4")]
     Serve(ServeArguments),
+    /// List every setting that --set and --config take: its name, default and meaning.
+    Settings,
 }
 
 #[derive(Debug, Args)]
@@ -45,7 +47,8 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// One setting with Kafka's name; wins over the file. May be repeated.
+    /// One setting with Kafka's name; wins over the file. May be repeated; `oncelog settings` lists
+    /// them.
     #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
     set: Vec<String>,
 
@@ -65,19 +68,45 @@ pub(crate) enum Failure {
     Usage(String),
     /// Serving failed: code 1.
     Serve(String),
+    /// The server said why, and perhaps what helps: code 1, or 2 if the address is none.
+    Server(ServeError),
+}
+
+impl Failure {
+    /// What the operator can do about it, if that is known.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Server(error) => error.hint(),
+            Self::Usage(_) | Self::Serve(_) => None,
+        }
+    }
+
+    /// The exit code of the command.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Server(ServeError::Listen { source, .. })
+                if source.kind() == std::io::ErrorKind::InvalidInput =>
+            {
+                2
+            }
+            Self::Serve(_) | Self::Server(_) => 1,
+        }
+    }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(sentence) | Self::Serve(sentence) => f.write_str(sentence),
+            Self::Server(error) => error.fmt(f),
         }
     }
 }
 
 impl From<ServeError> for Failure {
     fn from(error: ServeError) -> Self {
-        Self::Serve(error.to_string())
+        Self::Server(error)
     }
 }
 
@@ -191,6 +220,15 @@ impl Drop for EphemeralDir {
     }
 }
 
+/// Prints what can be set.
+#[expect(clippy::print_stdout, reason = "the command's output")]
+pub(crate) fn list_settings() {
+    for setting in oncelog_broker::settings() {
+        let default = setting.default.unwrap_or("(not set)");
+        println!("{} = {default}\n    {}", setting.name, setting.meaning);
+    }
+}
+
 /// Prints the one line that says the broker is ready.
 #[expect(clippy::print_stdout, reason = "the command's output")]
 fn announce(server: &Server, data_dir: &Path, durability: &str) {
@@ -224,7 +262,9 @@ mod tests {
     #[test]
     fn several_settings_follow_one_flag_or_several() {
         let line = ["oncelog", "serve", "--set", "a=1", "b=2", "--set", "c=3"];
-        let Command::Serve(arguments) = Cli::try_parse_from(line).unwrap().command;
+        let Command::Serve(arguments) = Cli::try_parse_from(line).unwrap().command else {
+            panic!("another command")
+        };
         assert_eq!(arguments.set, ["a=1", "b=2", "c=3"]);
     }
 

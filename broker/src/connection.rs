@@ -17,7 +17,8 @@
 //! [`FREE_BYTES`] draws on a budget shared by all connections; one that gets nothing from it for
 //! [`BUDGET_PATIENCE`] is closed, so that half-sent frames cannot starve everybody else.
 
-use crate::handler::{Broker, Client, Reply, Verdict};
+use crate::answer_budget::Claim;
+use crate::handler::{Answer, Broker, Client, Reply, Verdict};
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -28,7 +29,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -173,7 +174,7 @@ async fn read_requests(
 /// Slots of [`IN_FLIGHT_MAX`] that a reply takes: never so many that two could not be queued.
 fn cost(reply: &Reply) -> u32 {
     let bytes: usize = match reply {
-        Reply::Ready(slices) => slices.iter().map(Bytes::len).sum(),
+        Reply::Ready(answer) => answer.slices.iter().map(Bytes::len).sum(),
         Reply::Later(_) => 0,
     };
     u32::try_from(bytes / BYTES_PER_SLOT).map_or(IN_FLIGHT_MAX, |n| n + 1).min(IN_FLIGHT_MAX / 2)
@@ -231,8 +232,11 @@ impl FrameReader {
             let room = missing.max(READ_BYTES).min(growth);
             self.draw(self.buffer.len() + room, budget).await?;
             self.buffer.reserve(room);
-            if self.read.read_buf(&mut self.buffer).await? == 0 {
-                return Ok(false);
+            match self.read.try_read_buf(&mut self.buffer) {
+                Ok(0) => return Ok(false),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Err(e),
             }
         }
         Ok(true)
@@ -248,8 +252,11 @@ impl FrameReader {
             }
             self.read.readable().await?;
             self.buffer.reserve(room.min(READ_BYTES));
-            if self.read.read_buf(&mut self.buffer).await? == 0 {
-                return Ok(());
+            match self.read.try_read_buf(&mut self.buffer) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Err(e),
             }
         }
     }
@@ -282,6 +289,13 @@ impl FrameReader {
     }
 }
 
+/// What answers hold until they are written.
+#[expect(dead_code, reason = "held for what dropping it does")]
+enum Held {
+    Slots(OwnedSemaphorePermit),
+    Room(Claim),
+}
+
 async fn write_replies(
     mut write: OwnedWriteHalf,
     queue: &Queue,
@@ -298,11 +312,11 @@ async fn write_replies(
                 None => break,
             },
         };
-        let mut held = vec![queued._slots];
+        let mut held = vec![Held::Slots(queued._slots)];
         match queued.reply {
-            Reply::Ready(slices) => out.push(slices),
+            Reply::Ready(answer) => out.push_answer(answer, &mut held),
             Reply::Later(reply) => match reply.await {
-                Verdict::Reply(Reply::Ready(slices)) => out.push(slices),
+                Verdict::Reply(Reply::Ready(answer)) => out.push_answer(answer, &mut held),
                 Verdict::Silent => {}
                 Verdict::Reply(Reply::Later(_)) | Verdict::Close => break,
             },
@@ -319,17 +333,19 @@ async fn write_replies(
 /// Adds to `out` what is ready without waiting; whether the connection must close after it.
 async fn gather(
     out: &mut Outgoing,
-    held: &mut Vec<OwnedSemaphorePermit>,
+    held: &mut Vec<Held>,
     queue: &Queue,
     next: &mut Option<Queued>,
 ) -> bool {
     while out.bytes < WRITE_BYTES {
         let Some(queued) = queue.try_pop() else { return false };
         match queued.reply {
-            Reply::Ready(slices) => out.push(slices),
+            Reply::Ready(answer) => out.push_answer(answer, held),
             Reply::Later(mut reply) => {
                 match poll_fn(|cx| Poll::Ready(reply.as_mut().poll(cx))).await {
-                    Poll::Ready(Verdict::Reply(Reply::Ready(slices))) => out.push(slices),
+                    Poll::Ready(Verdict::Reply(Reply::Ready(answer))) => {
+                        out.push_answer(answer, held);
+                    }
                     Poll::Ready(Verdict::Silent) => {}
                     Poll::Ready(_) => return true,
                     Poll::Pending => {
@@ -339,7 +355,7 @@ async fn gather(
                 }
             }
         }
-        held.push(queued._slots);
+        held.push(Held::Slots(queued._slots));
     }
     false
 }
@@ -352,6 +368,11 @@ struct Outgoing {
 }
 
 impl Outgoing {
+    fn push_answer(&mut self, answer: Answer, held: &mut Vec<Held>) {
+        self.push(answer.slices);
+        held.push(Held::Room(answer.claim));
+    }
+
     fn push(&mut self, slices: Vec<Bytes>) {
         for slice in slices {
             self.bytes += slice.len();
@@ -419,8 +440,10 @@ mod tests {
 
     #[test]
     fn two_answers_of_any_size_fit_the_queue() {
-        let large = Reply::Ready(vec![Bytes::from(vec![0; 8 << 20])]);
-        assert_eq!(cost(&large), IN_FLIGHT_MAX / 2);
-        assert_eq!(cost(&Reply::Ready(vec![Bytes::from_static(b"x")])), 1);
+        let ready = |bytes: usize| {
+            Reply::Ready(Answer { slices: vec![Bytes::from(vec![0; bytes])], ..Answer::default() })
+        };
+        assert_eq!(cost(&ready(8 << 20)), IN_FLIGHT_MAX / 2);
+        assert_eq!(cost(&ready(1)), 1);
     }
 }

@@ -40,6 +40,13 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    /// Most bytes of records that the answer should have.
+    pub(crate) fn bytes_max(&self) -> usize {
+        usize::try_from(self.max_bytes).unwrap_or(0)
+    }
+}
+
+impl Wanted {
     fn key(&self) -> Key {
         (self.topic.clone(), self.partition)
     }

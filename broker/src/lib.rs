@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod answer_budget;
 mod blocking;
 mod clock;
 mod config;
@@ -28,5 +29,5 @@ pub mod protocol;
 mod server;
 mod topics;
 
-pub use config::{Config, Settings};
+pub use config::{Config, Setting, Settings, settings};
 pub use server::{ServeError, ServeOptions, Server};

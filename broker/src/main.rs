@@ -3,19 +3,25 @@
 mod cli;
 
 use clap::Parser;
-use cli::{Cli, Command, Failure};
+use cli::{Cli, Command};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let Cli { command: Command::Serve(arguments) } = Cli::parse();
-    match cli::serve(arguments) {
+    let outcome = match Cli::parse().command {
+        Command::Serve(arguments) => cli::serve(arguments),
+        Command::Settings => {
+            cli::list_settings();
+            Ok(())
+        }
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             cli::complain("error", &failure);
-            match failure {
-                Failure::Usage(_) => ExitCode::from(2),
-                Failure::Serve(_) => ExitCode::FAILURE,
+            if let Some(hint) = failure.hint() {
+                cli::complain("hint", &hint);
             }
+            ExitCode::from(failure.code())
         }
     }
 }

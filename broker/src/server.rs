@@ -4,7 +4,7 @@ use crate::config::{Config, parse_listener};
 use crate::connection::{self, Limits};
 use crate::handler::{Address, Broker};
 use oncelog::io::StorageInfo;
-use oncelog::{Backend, Engine, EngineOptions, RecoveryReport};
+use oncelog::{Backend, Engine, EngineOptions, ErrorKind, RecoveryReport};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -55,7 +55,9 @@ pub enum ServeError {
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
+            Self::Listen { address, source } => {
+                write!(f, "cannot listen on {address}: {}", plain(source))
+            }
             Self::Engine(error) => write!(f, "{error}"),
             Self::Task(error) => write!(f, "a task of the server failed: {error}"),
         }
@@ -63,6 +65,52 @@ impl fmt::Display for ServeError {
 }
 
 impl std::error::Error for ServeError {}
+
+impl ServeError {
+    /// What the operator can do about it, if that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Listen { source, .. } => match source.kind() {
+                io::ErrorKind::AddrInUse => Some(
+                    "another process listens there; --listen takes another address, and port 0 \
+                     any free port",
+                ),
+                io::ErrorKind::AddrNotAvailable => {
+                    Some("no interface of this machine has that address; 0.0.0.0 means all")
+                }
+                io::ErrorKind::PermissionDenied => {
+                    Some("a port below 1024 needs privileges; 9092 does not")
+                }
+                io::ErrorKind::InvalidInput => {
+                    Some("an address is HOST:PORT, for example 127.0.0.1:9092 or [::1]:0")
+                }
+                _ => None,
+            },
+            Self::Engine(error) => match error.kind() {
+                ErrorKind::Locked => Some(
+                    "stop the broker that has it, or give this one a directory of its own with \
+                     --data-dir",
+                ),
+                ErrorKind::NewerFormat => {
+                    Some("nothing was changed; start the version that wrote it")
+                }
+                ErrorKind::Io => Some("--data-dir must name a directory that can be written to"),
+                _ => None,
+            },
+            Self::Task(_) => None,
+        }
+    }
+}
+
+/// What an I/O error says, without the number that means nothing to most.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((sentence, _)) => sentence.to_owned(),
+        None => text,
+    }
+}
 
 impl From<oncelog::Error> for ServeError {
     fn from(error: oncelog::Error) -> Self {
@@ -88,8 +136,6 @@ pub struct Server {
 
 /// How long connections get to finish what they acknowledged before the engine is closed.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
-/// The request budget when the configuration leaves it open.
-const BUDGET_BYTES_DEFAULT: i64 = 256 << 20;
 
 impl Server {
     /// Opens the engine and the listener; clients can connect when this returns.
@@ -241,11 +287,8 @@ fn damage(engine: &Engine) -> Vec<String> {
 
 fn limits(config: &Config) -> Limits {
     let settings = &config.settings;
-    let budget = match settings.queued_max_request_bytes {
-        bytes if bytes < 0 => BUDGET_BYTES_DEFAULT,
-        bytes => bytes,
-    };
-    let budget_kib = u32::try_from(budget / 1024).unwrap_or(u32::MAX / 2).max(1);
+    let budget_kib = settings.request_budget_bytes() / 1024;
+    let budget_kib = u32::try_from(budget_kib).unwrap_or(u32::MAX / 2).max(1);
     Limits {
         budget: Arc::new(Semaphore::new(budget_kib as usize)),
         budget_kib,
@@ -257,6 +300,7 @@ fn limits(config: &Config) -> Limits {
 fn engine_options(data_dir: PathBuf, config: &Config) -> EngineOptions {
     let mut options = EngineOptions::new(data_dir);
     options.log = crate::config::log_config(&config.settings, &crate::config::Overrides::new());
+    options.staged_bytes_max = u64::try_from(config.settings.log_staged_bytes_max).unwrap_or(0);
     options.backend = match config.settings.log_io_backend.as_str() {
         "uring" => Backend::Uring,
         "std" => Backend::Std,

@@ -12,7 +12,9 @@ mod common;
 use bytes::{BufMut, BytesMut};
 use common::{Client, Node, batch};
 use oncelog_broker::protocol::join_group::JoinGroupRequestProtocol;
-use oncelog_broker::protocol::{FetchRequest, JoinGroupRequest, MetadataRequest, Response};
+use oncelog_broker::protocol::{
+    FetchRequest, FetchResponse, JoinGroupRequest, MetadataRequest, Response,
+};
 use std::time::Duration;
 
 /// The neighbour works: it asks and is answered, and its records are there.
@@ -288,6 +290,71 @@ async fn answers_that_nobody_reads_do_not_pile_up() {
         assert_unharmed(&node).await;
         let grown = resident_bytes().saturating_sub(before);
         assert!(grown < 256 << 20, "{grown} bytes for answers nobody reads");
+    }
+}
+
+/// A client that does not read takes the room for answers; the others go on with a batch at a time,
+/// and have everything again when it is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deaf_client_takes_no_more_than_the_room_for_answers() {
+    let settings = ["queued.max.response.bytes=33554432", "log.segment.bytes=268435456"];
+    let node = Node::start(&settings).await;
+    let mut client = node.client().await;
+    assert_eq!(client.create("t", 1, &[]).await, 0);
+    let large = "x".repeat(1_000_000);
+    for _ in 0..40 {
+        assert_eq!(client.produce("t", 0, batch(&[&large])).await.error_code, 0);
+    }
+    let everything = || {
+        let mut request = common::fetch(&[("t", 0, 0)]);
+        request.max_bytes = 36 << 20;
+        request.topics[0].partitions[0].partition_max_bytes = 36 << 20;
+        request
+    };
+    let received = |response: FetchResponse| response.responses[0].partitions[0].records.len();
+    let whole = received(client.fetch(everything(), 12).await);
+    assert!(whole > 30_000_000, "{whole}");
+    // Its socket takes some of the 32 MiB, never all.
+    let mut deaf = node.client().await;
+    deaf.send(everything(), 12).await;
+    deaf.stream.readable().await.unwrap();
+    let starved = async {
+        while received(client.fetch(everything(), 12).await) > 1_100_000 {
+            // What it asked for came while the neighbour's answer was being written.
+            deaf.send(everything(), 12).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), starved).await.unwrap();
+    drop(deaf);
+    let recovered = async { while received(client.fetch(everything(), 12).await) != whole {} };
+    tokio::time::timeout(Duration::from_secs(10), recovered).await.unwrap();
+}
+
+/// Producers that together send far more than may wait for the disk are held back; every batch is
+/// acknowledged once, in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn producers_that_outrun_the_disk_are_held_back_and_lose_nothing() {
+    const BATCHES: i32 = 30;
+    let node = Node::start(&["log.staged.bytes.max=1048576"]).await;
+    let mut client = node.client().await;
+    assert_eq!(client.create("t", 4, &[]).await, 0);
+    let large = "x".repeat(400_000);
+    let mut producers = tokio::task::JoinSet::new();
+    for partition in 0..4 {
+        let (mut client, large) = (node.client().await, large.clone());
+        producers.spawn(async move {
+            for sequence in 0..BATCHES {
+                let records = common::sequenced(i64::from(partition), sequence, &[&large]);
+                client.send(common::produce("t", partition, records, -1), 9).await;
+            }
+            for offset in 0..i64::from(BATCHES) {
+                let answer = common::produced(client.receive(0, 9).await.1);
+                assert_eq!((answer.error_code, answer.base_offset), (0, offset));
+            }
+        });
+    }
+    while let Some(outcome) = producers.join_next().await {
+        outcome.unwrap();
     }
 }
 

@@ -488,6 +488,44 @@ async fn requests_behind_a_waiting_fetch_wait_their_turn() {
     assert_eq!((answered, produced(response).base_offset), (second, 0));
 }
 
+//
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_with_a_codec_stores_with_it_and_still_knows_a_retry() {
+    let node = Node::start(&["compression.type=gzip"]).await;
+    let mut client = node.client().await;
+    assert_eq!(client.create("lz4", 1, &[("compression.type", "lz4")]).await, 0);
+    assert_eq!(client.create("inherited", 1, &[]).await, 0);
+    let id = producer_id(&mut client).await;
+    for (topic, codec) in [("lz4", 3), ("inherited", 1)] {
+        let sent = sequenced(id, 0, &["a", "b"]);
+        assert_eq!(client.produce(topic, 0, sent.clone()).await.base_offset, 0);
+        assert_eq!(client.produce(topic, 0, sent).await.base_offset, 0, "P-5");
+        let data = client.read(topic, 0, 0).await;
+        assert_eq!(values(&data), ["a", "b"]);
+        assert_eq!(data.records.0.concat()[22] & 7, codec, "{topic}");
+    }
+}
+
+// S-51.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_names_the_records_at_fault() {
+    let node = Node::start(&[]).await;
+    let mut client = node.client().await;
+    assert_eq!(client.create("keyed", 1, &[("cleanup.policy", "compact")]).await, 0);
+    assert_eq!(client.create("recent", 1, &[("message.timestamp.before.max.ms", "1")]).await, 0);
+    let mut builder = oncelog::batch::BatchBuilder::new();
+    for key in [Some(&b"k"[..]), None, Some(b"k"), None] {
+        builder.append(-1, key, Some(b"v"), &[]).unwrap();
+    }
+    let keyless = client.produce("keyed", 0, builder.build().unwrap()).await;
+    let indexes: Vec<_> = keyless.record_errors.iter().map(|e| e.batch_index).collect();
+    assert_eq!((keyless.error_code, indexes), (87, vec![1, 3]));
+    let old = client.produce("recent", 0, batch(&["x", "y"])).await;
+    let indexes: Vec<_> = old.record_errors.iter().map(|e| e.batch_index).collect();
+    assert_eq!((old.error_code, indexes), (32, vec![0, 1]));
+    assert!(client.read("keyed", 0, 0).await.records.is_empty(), "nothing is written");
+}
+
 //
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_records_stay_deleted() {

@@ -176,8 +176,27 @@ broker_keys! {
     max_connections: i32 = "max.connections", INT, Some("2147483647");
     /// Bytes of requests being received or handled, over all connections; -1 is 256 MiB.
     queued_max_request_bytes: i64 = "queued.max.request.bytes", LONG_OR_OFF, Some("-1");
+    /// Bytes of records in answers that are being read or written, over all connections; -1 is 256 MiB.
+    queued_max_response_bytes: i64 = "queued.max.response.bytes", LONG_OR_OFF, Some("-1");
+    /// Bytes that may wait for the disk, over all logs, before producers are held back.
+    log_staged_bytes_max: i64 = "log.staged.bytes.max", Kind::Long(1 << 20, i64::MAX), Some("268435456");
     /// A producer without a batch for so long may be forgotten, in ms.
     producer_id_expiration_ms: i32 = "producer.id.expiration.ms", POSITIVE, Some("86400000");
+}
+
+/// A budget whose key leaves it open.
+const BUDGET_BYTES_DEFAULT: usize = 256 << 20;
+
+impl Settings {
+    /// Bytes of requests that may be in memory.
+    pub(crate) fn request_budget_bytes(&self) -> usize {
+        usize::try_from(self.queued_max_request_bytes).unwrap_or(BUDGET_BYTES_DEFAULT)
+    }
+
+    /// Bytes of records in answers that may be in memory.
+    pub(crate) fn answer_budget_bytes(&self) -> usize {
+        usize::try_from(self.queued_max_response_bytes).unwrap_or(BUDGET_BYTES_DEFAULT)
+    }
 }
 
 #[cfg(test)]

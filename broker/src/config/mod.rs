@@ -36,6 +36,28 @@ pub struct Config {
     unused: Vec<String>,
 }
 
+/// A key that can be given a value, for people to read.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Setting {
+    /// Its name.
+    pub name: &'static str,
+    /// Its default; `None` is "not set".
+    pub default: Option<&'static str>,
+    /// What it means.
+    pub meaning: &'static str,
+}
+
+/// Every setting of the broker, in name order.
+pub fn settings() -> impl Iterator<Item = Setting> {
+    let mut settings: Vec<_> = KEYS
+        .iter()
+        .map(|key| Setting { name: key.name, default: key.default, meaning: key.doc })
+        .collect();
+    settings.sort_by_key(|setting| setting.name);
+    settings.into_iter()
+}
+
 /// Edits by which a misspelt key may differ from one of ours and be taken for it rather than for
 /// one of Kafka's.
 const SLIP_MAX: usize = 2;
@@ -54,6 +76,7 @@ impl Config {
         for set in sets {
             let (key, value) = set
                 .split_once('=')
+                .filter(|(key, _)| !key.trim().is_empty())
                 .ok_or_else(|| format!("--set {set:?} is not of the form key=value"))?;
             config.set(key.trim(), value.trim())?;
         }

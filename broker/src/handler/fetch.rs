@@ -7,6 +7,7 @@
 
 use super::offsets::isolation;
 use super::{Broker, Code, check_leader_epoch};
+use crate::answer_budget::Claim;
 use crate::blocking::blocking;
 use crate::fetch_session::{FetchContext, Sent, SessionError, TopicRef, Wanted};
 use crate::protocol::fetch::{
@@ -14,6 +15,7 @@ use crate::protocol::fetch::{
     PartitionData,
 };
 use crate::protocol::{FetchRequest, FetchResponse, Records, Str, Uuid};
+use oncelog::batch::Compression;
 use oncelog::{Isolation, LeaderEpoch, Log, Offset, ReadOptions, ReadOutcome, WaitFor};
 use std::collections::{HashMap, HashSet};
 use std::future::{Future, poll_fn};
@@ -51,7 +53,12 @@ struct Bounds {
 }
 
 impl Broker {
-    pub(super) async fn fetch(&self, version: i16, request: FetchRequest) -> FetchResponse {
+    /// The answer, and the room that its records take.
+    pub(super) async fn fetch(
+        &self,
+        version: i16,
+        request: FetchRequest,
+    ) -> (FetchResponse, Claim) {
         if request.max_bytes < 0 || request.max_wait_ms < 0 {
             return refused(Code::InvalidRequest, 0);
         }
@@ -69,8 +76,8 @@ impl Broker {
                 return refused(Code::FetchSessionTopicIdError, session_id);
             }
         };
-        let answers = self.read_until_enough(&wanted, bounds).await;
-        self.conclude(context, by_id, wanted, answers)
+        let (answers, claim) = self.read_until_enough(&wanted, bounds).await;
+        (self.conclude(context, by_id, wanted, answers), claim)
     }
 
     fn bounds(&self, version: i16, request: &FetchRequest) -> Bounds {
@@ -87,15 +94,26 @@ impl Broker {
     }
 
     /// Reads until there are enough bytes, something failed, or time is up (B-27).
-    async fn read_until_enough(&self, wanted: &[Wanted], bounds: Bounds) -> Vec<PartitionData> {
+    async fn read_until_enough(
+        &self,
+        wanted: &[Wanted],
+        bounds: Bounds,
+    ) -> (Vec<PartitionData>, Claim) {
+        let partitions: usize = wanted.iter().map(Wanted::bytes_max).sum();
+        let wish = bounds.max_bytes.min(partitions);
         loop {
-            let pass = self.read_all(wanted, bounds).await;
+            let mut claim = self.answers.claim(wish);
+            let is_short = claim.bytes() < wish;
+            let bounded = Bounds { max_bytes: wish.min(claim.bytes()), ..bounds };
+            let pass = self.read_all(wanted, bounded).await;
+            claim.shrink_to(pass.bytes);
             let enough = pass.failed || pass.bytes >= bounds.min_bytes;
-            if enough || wanted.is_empty() {
-                return pass.answers;
+            // With little room there may never be as much as was asked for.
+            if enough || wanted.is_empty() || (is_short && pass.bytes > 0) {
+                return (pass.answers, claim);
             }
             if timeout_at(bounds.deadline, any(pass.waits)).await.is_err() {
-                return pass.answers;
+                return (pass.answers, claim);
             }
         }
     }
@@ -174,8 +192,7 @@ impl Broker {
             TopicRef::Name(name) => self.topics.find(name).ok_or(Code::UnknownTopicOrPartition)?,
             TopicRef::Id(id) => self.topics.find_id(*id).ok_or(Code::UnknownTopicId)?,
         };
-        let is_zstd = || topic.overrides.get("compression.type").is_some_and(|c| c == "zstd");
-        if !bounds.knows_zstd && is_zstd() {
+        if !bounds.knows_zstd && topic.codec == Some(Compression::Zstd) {
             return Err(Code::UnsupportedCompression);
         }
         self.topics.log(&topic, wanted.partition).await.map_err(|e| Code::from(&e))
@@ -218,8 +235,7 @@ async fn read(
     first: bool,
 ) -> Result<ReadOutcome, Code> {
     let mut options = ReadOptions::default();
-    let partition_max = usize::try_from(wanted.max_bytes).unwrap_or(0);
-    options.max_bytes = partition_max.min(left);
+    options.max_bytes = wanted.bytes_max().min(left);
     options.min_one_batch = first;
     options.isolation = isolation;
     let (log, from) = (log.clone(), Offset::new(wanted.offset));
@@ -324,8 +340,9 @@ fn topic_ref(by_id: bool, name: &str, id: Uuid) -> TopicRef {
     if by_id { TopicRef::Id(id.0) } else { TopicRef::Name(name.into()) }
 }
 
-fn refused(code: Code, session_id: i32) -> FetchResponse {
-    FetchResponse { error_code: code.get(), session_id, ..FetchResponse::default() }
+fn refused(code: Code, session_id: i32) -> (FetchResponse, Claim) {
+    let response = FetchResponse { error_code: code.get(), session_id, ..FetchResponse::default() };
+    (response, Claim::default())
 }
 
 /// Resolves with the first of `waits`; never, if there is none. A log that can no longer wait

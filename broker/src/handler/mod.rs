@@ -21,6 +21,7 @@ mod topics;
 pub(crate) use code::Code;
 pub(crate) use recompress::codec_named;
 
+use crate::answer_budget::{AnswerBudget, Claim};
 use crate::config::Config;
 use crate::fetch_session::FetchSessions;
 use crate::group;
@@ -63,10 +64,17 @@ pub(crate) enum Verdict {
 /// An answer: slices to be written one after the other.
 pub(crate) enum Reply {
     /// It is there.
-    Ready(Vec<Bytes>),
+    Ready(Answer),
     /// It will be: the request has taken its place in the order, and is not cancelled by dropping
     /// this.
     Later(Pin<Box<dyn Future<Output = Verdict> + Send>>),
+}
+
+/// The bytes of an answer, and the room they take until they are written.
+#[derive(Default)]
+pub(crate) struct Answer {
+    pub(crate) slices: Vec<Bytes>,
+    pub(crate) claim: Claim,
 }
 
 /// What all connections serve.
@@ -78,6 +86,7 @@ pub(crate) struct Broker {
     topics: Registry,
     producer_ids: ProducerIds,
     sessions: FetchSessions,
+    answers: AnswerBudget,
     groups: group::Coordinator,
     /// Whether a connection's thread may do a short write to the disk itself: only where others
     /// serve the rest meanwhile.
@@ -96,8 +105,18 @@ impl Call {
     /// of it by losing its connection rather than by waiting for ever.
     fn answer(self, response: impl Into<Response>) -> Verdict {
         match response.into().to_frame(self.correlation_id, self.version) {
-            Ok(slices) => Verdict::Reply(Reply::Ready(slices)),
+            Ok(slices) => Verdict::Reply(Reply::Ready(Answer { slices, claim: Claim::default() })),
             Err(_) => Verdict::Close,
+        }
+    }
+
+    /// The frame of an answer that holds room in memory.
+    fn answer_holding(self, claim: Claim, response: impl Into<Response>) -> Verdict {
+        match self.answer(response) {
+            Verdict::Reply(Reply::Ready(answer)) => {
+                Verdict::Reply(Reply::Ready(Answer { claim, ..answer }))
+            }
+            other => other,
         }
     }
 }
@@ -118,6 +137,7 @@ impl Broker {
             cluster_id,
             producer_ids: ProducerIds::new(metadata, settings.node_id, next_producer_id),
             sessions: FetchSessions::new(usize::try_from(slots).unwrap_or(0)),
+            answers: AnswerBudget::new(settings.answer_budget_bytes()),
             topics,
             config,
             may_lead: Handle::current().metrics().num_workers() > 1,
@@ -170,7 +190,10 @@ impl Broker {
         let version = call.version;
         match request {
             Request::Produce(request) => self.produce(call, request).await,
-            Request::Fetch(request) => call.answer(self.fetch(version, request).await),
+            Request::Fetch(request) => {
+                let (response, claim) = self.fetch(version, request).await;
+                call.answer_holding(claim, response)
+            }
             Request::ListOffsets(r) => call.answer(self.list_offsets(version, r).await),
             Request::Metadata(r) => call.answer(self.metadata(version, r).await),
             Request::ApiVersions(r) => call.answer(api_versions::answer(version, &r)),

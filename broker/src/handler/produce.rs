@@ -291,6 +291,49 @@ fn answer(index: i32, outcome: Result<Appended, Refused>) -> PartitionProduceRes
 mod tests {
     use super::*;
 
+    /// An engine whose disk moves only when a test says so, with room for 1 MiB to wait.
+    fn idle_engine(directory: &tempfile::TempDir) -> (oncelog::Engine, Log) {
+        let mut options = oncelog::EngineOptions::new(directory.path());
+        options.background = false;
+        options.staged_bytes_max = 1 << 20;
+        let engine = oncelog::Engine::open(options).unwrap();
+        let name = oncelog::LogName::new("t", 0).unwrap();
+        let log = engine.create_log(&name, [1; 16], oncelog::LogConfig::default()).unwrap();
+        (engine, log)
+    }
+
+    fn large() -> Bytes {
+        let mut builder = oncelog::batch::BatchBuilder::new();
+        builder.append(0, None, Some(&vec![0; 600_000]), &[]).unwrap();
+        builder.build().unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_finds_no_room_in_time_is_refused_with_a_code_that_is_retried() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_engine, log) = idle_engine(&directory);
+        let first = append(&log, &large(), Duration::ZERO).await.unwrap();
+        let error = append(&log, &large(), Duration::from_millis(20)).await.unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::Busy);
+        assert_eq!(Refused::by_engine(&error, Some(&log)).code, Code::NotEnoughReplicas);
+        assert_eq!(log.offsets().log_end_offset.get(), 1, "nothing was appended");
+        first.wait().unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_finds_no_room_waits_for_the_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_engine, log) = idle_engine(&directory);
+        let first = append(&log, &large(), Duration::ZERO).await.unwrap();
+        let waiting = async { append(&log, &large(), Duration::from_secs(20)).await };
+        let moving = async {
+            tokio::task::yield_now().await;
+            blocking(move || first.wait()).await.unwrap()
+        };
+        let (second, _) = tokio::join!(waiting, moving);
+        assert_eq!(second.unwrap().wait().unwrap().base_offset.get(), 1);
+    }
+
     #[test]
     fn attributes_of_short_bytes_are_unknown() {
         assert_eq!(attributes(&[0; 22]), None);
