@@ -2,8 +2,11 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock and opens files")]
 
 use crate::Run;
+use bytes::Bytes;
 use oncelog::batch::Batch;
-use oncelog::{AppendOptions, Durability, Engine, Isolation, Log, Offset, ReadOptions};
+use oncelog::io::os::StdStorage;
+use oncelog::io::{OpenMode, Storage};
+use oncelog::{AppendOptions, Durability, Engine, Isolation, Log, LogName, Offset, ReadOptions};
 use oncelog_bench::Outcome;
 use oncelog_bench::load::{batch, create_log, engine_options};
 use oncelog_bench::stats::{median, range};
@@ -36,20 +39,25 @@ fn scan(log: &Log, verify: bool) -> Outcome<u64> {
     }
 }
 
-/// The same over a map of a file, with nothing between: the bound of what a scan can reach.
-fn walk(path: &Path, verify: bool) -> Outcome<u64> {
-    let file = oncelog::io::os::StdStorage::new("walk");
-    let file = oncelog::io::Storage::open(&file, path, oncelog::io::OpenMode::Read, false)?;
-    let map = file.map(usize::try_from(file.len()?)?)?.ok_or("no maps here")?;
-    let mut rest = map.as_ref();
+/// A map of a file, as the engine makes one of a sealed segment.
+fn map(path: &Path) -> Outcome<Bytes> {
+    let file = StdStorage::new("walk").open(path, OpenMode::Read, false)?;
+    Ok(file.map(usize::try_from(file.len()?)?)?.ok_or("no maps here")?)
+}
+
+/// The same over a map, with nothing between: the bound of what a scan can reach.
+fn walk(map: &[u8], verify: bool) -> Outcome<u64> {
+    let mut rest = map;
+    let mut bytes = 0;
     while let Ok((batch, after)) = Batch::parse(rest) {
         black_box(batch.last_offset());
         if verify && !black_box(batch.is_crc_valid()) {
             return Err("a wrong checksum".into());
         }
+        bytes += batch.size() as u64;
         rest = after;
     }
-    Ok(map.len() as u64)
+    Ok(bytes)
 }
 
 /// Asks the kernel to forget a file's pages.
@@ -92,14 +100,10 @@ fn row(
 pub(crate) fn fill(log: &Log, size: usize, mib: usize) -> Outcome {
     let batch = batch(size)?;
     let mut options = AppendOptions::default();
-    options.durability = Some(Durability::Staged);
-    for _ in 0..(mib << 20) / batch.len() {
-        while let Err(e) = log.append(&batch, &options) {
-            if !matches!(e.kind(), oncelog::ErrorKind::Busy) {
-                return Err(e.into());
-            }
-            std::thread::yield_now();
-        }
+    for nth in 1..=(mib << 20) / batch.len() {
+        let level = if nth.is_multiple_of(64) { Durability::Durable } else { Durability::Staged };
+        options.durability = Some(level);
+        log.append(&batch, &options)?.wait()?;
     }
     log.append(&batch, &AppendOptions::default())?.wait()?;
     Ok(())
@@ -120,60 +124,67 @@ pub(crate) fn read(run: &Run) -> Outcome {
         log.roll();
         engine.tick();
         let path = dir.join("read-0").join(format!("{:020}.log", 0));
+        let mapped = map(&path)?;
         for verify in [false, true] {
-            let kind = if verify { "checksums verified" } else { "not verified" };
+            let kind = if verify { "verified" } else { "not verified" };
             row(
                 &format!("mapped, warm, {size} B, {kind}"),
                 run.pairs,
-                || walk(&path, verify),
+                || walk(&mapped, verify),
                 || scan(&log, verify),
             )?;
         }
+        engine.close()?;
+        drop((mapped, log, engine));
         row(
-            &format!("mapped, cold, {size} B"),
+            &format!("mapped, cold, {size} B, with open"),
             3,
             || {
                 forget(&path)?;
-                walk(&path, true)
+                walk(&map(&path)?, true)
             },
             || {
                 forget(&path)?;
-                scan(&log, true)
+                let engine = Engine::open(engine_options(&dir))?;
+                let bytes = scan(&engine.log(&LogName::new("read", 0)?)?, true)?;
+                engine.close()?;
+                Ok(bytes)
             },
         )?;
-        engine.close()?;
         // Not rolled: the same bytes in the active segment, copied out of its file.
         let dir = run.place.join(&format!("copied-{size}"));
         let engine = Engine::open(engine_options(&dir))?;
         let log = create_log(&engine, "read", 0)?;
         fill(&log, size, mib)?;
         let copy = dir.join("read-0").join(format!("{:020}.log", 0));
+        let mapped = map(&copy)?;
         row(
             &format!("copied, warm, {size} B"),
             run.pairs,
-            || walk(&copy, true),
+            || walk(&mapped, true),
             || scan(&log, true),
         )?;
+        drop(mapped);
         row(
             &format!("copied, cold, {size} B"),
             3,
             || {
                 forget(&copy)?;
-                walk(&copy, true)
+                walk(&map(&copy)?, true)
             },
             || {
                 forget(&copy)?;
                 scan(&log, true)
             },
         )?;
-        tail(run, &log, size, &copy)?;
+        tail(run, &log, size, &map(&copy)?)?;
         engine.close()?;
     }
     Ok(())
 }
 
 /// The last mebibyte, which is in memory, over and over.
-fn tail(run: &Run, log: &Log, size: usize, path: &Path) -> Outcome {
+fn tail(run: &Run, log: &Log, size: usize, mapped: &[u8]) -> Outcome {
     let end = log.offsets().high_watermark.get();
     let from = end - i64::try_from((1 << 20) / (size + 80))?;
     let mut options = ReadOptions::default();
@@ -181,7 +192,7 @@ fn tail(run: &Run, log: &Log, size: usize, path: &Path) -> Outcome {
     row(
         &format!("tail, {size} B"),
         run.pairs,
-        || walk(path, true),
+        || walk(mapped, true),
         || {
             let mut bytes = 0;
             for _ in 0..200 {
