@@ -194,7 +194,9 @@ pub(crate) fn logs(run: &Run) -> Outcome {
     head();
     let batch = batch(1 << 10)?;
     for count in run.numbers("logs", &[100, 10_000])? {
-        let engine = Engine::open(engine_options(&run.place.join(&format!("logs-{count}"))))?;
+        let mut options = engine_options(&run.place.join(&format!("logs-{count}")));
+        options.backend = run.backend();
+        let engine = Engine::open(options)?;
         let one = create_log(&engine, "one", 0)?;
         let mut many = Vec::new();
         for partition in 0..count {

@@ -1,7 +1,7 @@
 //! Durable appends against flushed writes of the same size.
 
 use crate::Run;
-use oncelog::{Backend, Engine};
+use oncelog::Engine;
 use oncelog_bench::Outcome;
 use oncelog_bench::foreign::Usage;
 use oncelog_bench::limit::{Blocks, Limit};
@@ -37,11 +37,7 @@ pub(crate) fn limits(run: &Run) -> Outcome {
 pub(crate) fn durable(run: &Run) -> Outcome {
     let mut limit = Limit::new(run.place.path(), LIMIT_BYTES, Blocks::Written)?;
     let mut options = engine_options(&run.place.join("data"));
-    options.backend = match run.word("backend") {
-        Some("std") => Backend::Std,
-        Some("uring") => Backend::Uring,
-        _ => Backend::Auto,
-    };
+    options.backend = run.backend();
     let engine = Engine::open(options)?;
     let info = engine.storage_info();
     println!("backend {} ({})", info.backend, info.reason);

@@ -6,7 +6,10 @@
 
 mod cost;
 mod durable;
+mod open;
+mod read;
 
+use oncelog::Backend;
 use oncelog_bench::Outcome;
 use oncelog_bench::place::Place;
 use std::time::Duration;
@@ -28,6 +31,15 @@ impl Run {
         Ok(numbers?)
     }
 
+    /// The backend given as `backend=std`, `uring` or, by default, `auto`.
+    pub(crate) fn backend(&self) -> Backend {
+        match self.word("backend") {
+            Some("std") => Backend::Std,
+            Some("uring") => Backend::Uring,
+            _ => Backend::Auto,
+        }
+    }
+
     /// The word given as `name=word`.
     pub(crate) fn word(&self, name: &str) -> Option<&str> {
         self.args.iter().find_map(|arg| arg.strip_prefix(name)?.strip_prefix('='))
@@ -40,6 +52,8 @@ const USAGE: &str = "usage: cargo bench --bench report -- SCENARIO [name=value �
   dedup     idempotent and transactional     sizes=…
   producers a million producers              producers=…
   logs      many logs                        logs=… writers=…
+  read      from end to end                  sizes=… mib=…
+  open      after a clean close, after a kill  mib=…
 every scenario: pairs=9 ms=250";
 
 fn main() -> Outcome {
@@ -49,6 +63,11 @@ fn main() -> Outcome {
         println!("{USAGE}");
         return Ok(());
     };
+    if scenario == "fill" {
+        // A child of the scenario "open".
+        let place = Place::new(env!("CARGO_TARGET_TMPDIR"), "fill")?;
+        return open::fill_and_die(&Run { place, args, pairs: 1, slice: Duration::ZERO });
+    }
     let place = Place::new(env!("CARGO_TARGET_TMPDIR"), "report")?;
     let mut run = Run { place, args, pairs: 9, slice: Duration::from_millis(250) };
     run.pairs = run.numbers("pairs", &[9])?.first().copied().unwrap_or(9);
@@ -61,6 +80,8 @@ fn main() -> Outcome {
         "dedup" => cost::dedup(&run),
         "producers" => cost::producers(&run),
         "logs" => cost::logs(&run),
+        "read" => read::read(&run),
+        "open" => open::open(&run),
         _ => Err(format!("there is no scenario {scenario}\n{USAGE}").into()),
     }
 }

@@ -89,7 +89,7 @@ impl Space {
     }
 
     /// Asks the file system.
-    pub(super) fn look(&self) -> io::Result<()> {
+    pub(crate) fn look(&self) -> io::Result<()> {
         let _one_at_a_time = self.looking.lock();
         self.look_alone()
     }

@@ -129,6 +129,11 @@ impl AbortedIndex {
         &self.entries
     }
 
+    /// Whether no transaction was aborted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The whole file.
     pub(crate) fn encode(&self) -> Vec<u8> {
         self.encode_from(0)

@@ -269,6 +269,12 @@ pub trait File: Any + Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// Says that `len` bytes from `position` on will be read soon, so that the device can be busy with
+    /// them meanwhile. Does nothing where that means nothing, and cannot fail.
+    fn will_read(&self, position: u64, len: u64) {
+        let _ = (position, len);
+    }
+
     /// A read-only view of the first `len` bytes that shares the page cache, or `None` where the
     /// backend has no maps. Only for files nobody will ever write or cut again.
     ///

@@ -348,6 +348,13 @@ impl File for StdFile {
         Ok(rustix::fs::fadvise(&self.buffered, 0, None, rustix::fs::Advice::DontNeed)?)
     }
 
+    #[cfg(target_os = "linux")]
+    fn will_read(&self, position: u64, len: u64) {
+        let len = std::num::NonZeroU64::new(len);
+        // Only advice: whoever reads learns what is wrong.
+        drop(rustix::fs::fadvise(&self.buffered, position, len, rustix::fs::Advice::WillNeed));
+    }
+
     fn map(&self, len: usize) -> io::Result<Option<Bytes>> {
         map::map(&self.buffered, len)
     }

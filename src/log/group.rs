@@ -73,7 +73,7 @@ impl LogInner {
             self.give_up_staged();
             return None;
         }
-        let may_prepare = self.space.has_room_for(2 * PREPARE_LEN_MAX);
+        let may_prepare = self.may_prepare();
         let mut state = self.state.lock();
         let unwritten = state.written_end < state.end;
         // Bytes written without a flush are flushed with the first group that has to be, as soon as
@@ -99,6 +99,19 @@ impl LogInner {
                 None
             }
         }
+    }
+
+    /// Whether zeroes behind the next group leave enough space for data. They are a luxury, so the
+    /// file system is asked each time, which is seldom.
+    fn may_prepare(&self) -> bool {
+        let is_worth_it = {
+            let state = self.state.lock();
+            let active = &state.active;
+            active.is_worth_preparing(padded_end(active.size()), active.size() - active.written)
+        };
+        is_worth_it
+            && self.space.look().is_ok()
+            && self.space.has_room_for(2 * PREPARE_LEN_MAX)
     }
 
     /// Creates the files of segments that were rolled to since the last group. A roll under way

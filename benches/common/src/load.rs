@@ -48,11 +48,13 @@ pub fn engine_options(dir: &Path) -> EngineOptions {
     EngineOptions::new(dir)
 }
 
-/// The configuration of every log that is measured: the defaults, but a record of 1 MiB fits.
+/// The configuration of every log that is measured: the defaults, but a record of 1 MiB fits, and
+/// records of long ago stay.
 #[must_use]
 pub fn log_config() -> LogConfig {
     let mut config = LogConfig::default();
     config.max_message_bytes = 32 << 20;
+    config.retention_ms = -1;
     config
 }
 

@@ -15,6 +15,10 @@ use crate::segment::scan::{Observed, Scanner, Step};
 use crate::types::Offset;
 use std::sync::Arc;
 
+/// Asked of the device at once: more than lies between two checkpoints. One read after the other, it
+/// would be idle most of the time.
+const READ_AHEAD_BYTES_MAX: u64 = 128 << 20;
+
 /// One segment being walked.
 pub(super) struct Walk {
     pub(super) base: Offset,
@@ -60,6 +64,7 @@ impl Loader {
         let indexer = self.resume_indexer(base, len)?;
         let aborted = self.resume_aborted(base, len)?;
         let start = u64::from(indexer.resume_position());
+        file.will_read(start, len.saturating_sub(start).min(READ_AHEAD_BYTES_MAX));
         let mut scanner = Scanner::new(Arc::clone(&file), start, len);
         self.expected = self.expected.max(base);
         let mut walk = Walk {
