@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// One log. Handles are `Arc`s of it.
 #[derive(Debug)]
@@ -78,6 +79,8 @@ pub(super) struct LogState {
     pub(super) checkpointed_end: Offset,
     /// Bytes appended since the last checkpoint.
     pub(super) uncheckpointed_bytes: u64,
+    /// Removed segments whose files wait for their end, and when it comes; soonest first.
+    pub(super) doomed: VecDeque<(Duration, Offset)>,
     /// Nothing is appended any more.
     pub(super) closing: bool,
     /// Nothing is read any more.

@@ -15,7 +15,7 @@ use crate::index::{AbortedIndex, IndexDamage, OffsetIndex, TimeIndex};
 use crate::io::{File, OpenMode, Storage};
 use crate::types::Offset;
 use bytes::Bytes;
-use name::{FileKind, segment_file};
+use name::{FileKind, Suffix, segment_file, segment_file_with};
 use parking_lot::Mutex;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -321,19 +321,44 @@ impl Segment {
 
     /// Removes every file of the segment; readers that hold it keep reading.
     pub(crate) fn remove_files(&self) -> io::Result<()> {
-        let kinds = [
-            FileKind::OffsetIndex,
-            FileKind::TimeIndex,
-            FileKind::TxnIndex,
-            FileKind::Snapshot,
-            FileKind::Log,
-        ];
-        for kind in kinds {
-            match self.storage.remove_file(&self.path(kind)) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
+        for kind in REMOVAL_ORDER {
+            present(self.storage.remove_file(&self.path(kind)))?;
         }
         Ok(())
+    }
+
+    /// Takes every file of the segment out of use, to be removed later (D-6).
+    pub(crate) fn doom_files(&self) -> io::Result<()> {
+        for kind in REMOVAL_ORDER {
+            let doomed = self.dir.join(segment_file_with(self.base, kind, Suffix::Deleted));
+            present(self.storage.rename(&self.path(kind), &doomed))?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes what [`Segment::doom_files`] left of the segment at `base`.
+pub(crate) fn remove_doomed(storage: &dyn Storage, dir: &Path, base: Offset) -> io::Result<()> {
+    for kind in REMOVAL_ORDER {
+        let doomed = dir.join(segment_file_with(base, kind, Suffix::Deleted));
+        present(storage.remove_file(&doomed))?;
+    }
+    Ok(())
+}
+
+/// The data last: as long as it is there, the rest can be built again.
+const REMOVAL_ORDER: [FileKind; 5] = [
+    FileKind::OffsetIndex,
+    FileKind::TimeIndex,
+    FileKind::TxnIndex,
+    FileKind::Snapshot,
+    FileKind::Log,
+];
+
+/// A file that is not there is as good as one that went.
+fn present(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
     }
 }

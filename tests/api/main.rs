@@ -5,6 +5,7 @@
 mod append;
 mod common;
 mod concurrency;
+mod files;
 mod hooked;
 mod identity;
 mod indexes;
