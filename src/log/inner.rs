@@ -93,7 +93,8 @@ pub(crate) struct Positions {
     pub(crate) first_base: Offset,
     pub(crate) log_start: Offset,
     pub(crate) high_watermark: Offset,
-    pub(crate) durable_end: Offset,
+    /// What lies below needs no recovery: it is durable, and so are its indexes.
+    pub(crate) recovery_point: Offset,
 }
 
 /// A range of offsets whose bytes are damaged.
@@ -262,7 +263,7 @@ impl LogInner {
             first_base: state.segments.first().map_or(state.log_start, |first| first.base()),
             log_start: state.log_start,
             high_watermark: state.high_watermark,
-            durable_end: state.durable_end,
+            recovery_point: state.checkpointed_end.min(state.durable_end),
         }
     }
 
