@@ -86,6 +86,19 @@ impl LogInner {
         if self.is_alive() {
             self.judge("retention failed", self.retain());
         }
+        self.rest();
+    }
+
+    /// Lets go of descriptors and maps that nobody used since the last tick.
+    fn rest(&self) {
+        let state = self.state.lock();
+        let (active, rolled) = (&state.active, state.rolled.is_empty());
+        for segment in &state.segments {
+            let is_active = segment.base() == active.segment.base();
+            if segment.is_sealed() || (is_active && rolled && active.written == active.durable) {
+                segment.rest();
+            }
+        }
     }
 
     /// The right to change the log's files. A log that has failed, or whose directory may be

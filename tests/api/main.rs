@@ -6,6 +6,7 @@ mod append;
 mod checkpoints;
 mod common;
 mod concurrency;
+mod descriptors;
 mod files;
 mod hooked;
 mod identity;
