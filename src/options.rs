@@ -179,7 +179,9 @@ pub struct LogConfig {
     pub timestamp_before_max_ms: i64,
     /// How far in the future a record's timestamp may lie, in ms. Default one hour.
     pub timestamp_after_max_ms: i64,
-    /// How long a removed segment's files stay for readers that still use them, in ms. Default 1 min.
+    /// How long the files of a removed segment stay, renamed to `.deleted`, in ms: time to take a
+    /// mistaken retention back by hand. Readers do not need it: what they hold stays valid. Cut short
+    /// when the data directory is full, and by the next load of the log. Default 1 min.
     pub file_delete_delay_ms: i64,
     /// After this long without a batch a producer is forgotten, but never while its last batch is
     /// still in the log, in ms. Default one day.

@@ -3,10 +3,7 @@
 use super::EngineInner;
 use super::directory::DataDirectory;
 use super::registry::Slot;
-use crate::checkpoint::{
-    CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_BODY, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT,
-    RECOVERY_POINT_CHECKPOINT,
-};
+use crate::checkpoint::{CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_BODY};
 use crate::error::Result;
 
 impl EngineInner {
@@ -31,6 +28,8 @@ impl EngineInner {
         let mut first = Ok(());
         for (directory, outcome) in self.shared.directories.iter().zip(outcomes) {
             let marked = outcome.and_then(|()| self.mark_clean(directory));
+            // Whoever stores checkpoints at this moment finishes first.
+            let _checkpoints = directory.checkpoints.lock();
             *directory.lock.lock() = None;
             first = first.and(marked);
         }
@@ -51,16 +50,7 @@ impl EngineInner {
     }
 
     fn mark_clean(&self, directory: &DataDirectory) -> Result<()> {
-        let checkpoints = directory.checkpoints.lock();
-        let files = [
-            (RECOVERY_POINT_CHECKPOINT, checkpoints.recovery_points.encode()),
-            (HIGH_WATERMARK_CHECKPOINT, checkpoints.high_watermarks.encode()),
-            (LOG_START_CHECKPOINT, checkpoints.log_starts.encode()),
-            (CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_BODY.to_vec()),
-        ];
-        for (name, bytes) in files {
-            directory.replace(&self.shared, name, &bytes)?;
-        }
-        Ok(())
+        directory.store_checkpoints(&self.shared, &[])?;
+        directory.replace(&self.shared, CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_BODY)
     }
 }

@@ -37,12 +37,14 @@ pub(super) struct Checkpoints {
     pub(super) recovery_points: OffsetCheckpoint,
     pub(super) high_watermarks: OffsetCheckpoint,
     pub(super) log_starts: OffsetCheckpoint,
+    /// Checksums of the three files as last written by [`DataDirectory::store_checkpoints`].
+    stored: [Option<u32>; 3],
 }
 
 impl Checkpoints {
     /// Takes over where a log stands.
     pub(super) fn note(&mut self, name: &LogName, at: Positions) {
-        self.recovery_points.offsets.insert(name.clone(), at.durable_end);
+        self.recovery_points.offsets.insert(name.clone(), at.recovery_point);
         self.high_watermarks.offsets.insert(name.clone(), at.high_watermark);
         // D-46: only logs that begin behind their first segment's base.
         if at.log_start > at.first_base {
@@ -84,6 +86,7 @@ impl DataDirectory {
             recovery_points: offsets(RECOVERY_POINT_CHECKPOINT)?,
             high_watermarks: offsets(HIGH_WATERMARK_CHECKPOINT)?,
             log_starts: offsets(LOG_START_CHECKPOINT)?,
+            stored: [None; 3],
         };
         let space = Space::new(Arc::clone(storage), path, options.reserve_bytes).map_err(failed)?;
         let directory = Self {
@@ -94,6 +97,37 @@ impl DataDirectory {
             lock: Mutex::new(Some(lock)),
         };
         Ok((directory, clean))
+    }
+
+    /// Takes over where `logs` stand, and writes the checkpoints that this changed. Recovery of ours
+    /// needs none of it but the log starts, which are also stored by every trim; a broker of Kafka's
+    /// that is started on the directory after a crash does.
+    pub(super) fn store_checkpoints(
+        &self,
+        shared: &Shared,
+        logs: &[(LogName, Positions)],
+    ) -> Result<()> {
+        let mut checkpoints = self.checkpoints.lock();
+        if self.lock.lock().is_none() {
+            // Closed; it may be another engine's by now.
+            return Ok(());
+        }
+        for (name, at) in logs {
+            checkpoints.note(name, *at);
+        }
+        let files = [
+            (RECOVERY_POINT_CHECKPOINT, checkpoints.recovery_points.encode()),
+            (HIGH_WATERMARK_CHECKPOINT, checkpoints.high_watermarks.encode()),
+            (LOG_START_CHECKPOINT, checkpoints.log_starts.encode()),
+        ];
+        for (index, (name, bytes)) in files.iter().enumerate() {
+            let checksum = Some(crc32c::crc32c(bytes));
+            if checkpoints.stored[index] != checksum {
+                self.replace(shared, name, bytes)?;
+                checkpoints.stored[index] = checksum;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn replace(&self, shared: &Shared, name: &str, bytes: &[u8]) -> Result<()> {

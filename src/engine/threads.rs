@@ -37,9 +37,18 @@ impl EngineInner {
         self.shared.check_space();
         // Whatever hinders it hinders the next transaction, too, which says so.
         drop(self.transactions.trim());
-        for log in self.registry.all().iter().filter_map(|slot| slot.loaded()) {
+        let mut positions: Vec<_> = self.shared.directories.iter().map(|_| Vec::new()).collect();
+        for slot in self.registry.all() {
+            let Some(log) = slot.loaded() else { continue };
             // A failure of one log shows in its own calls; the others still get their turn.
             log.inner().tick();
+            if log.inner().is_alive() {
+                positions[slot.directory].push((slot.name.clone(), log.inner().positions()));
+            }
+        }
+        for (directory, logs) in self.shared.directories.iter().zip(positions) {
+            // Replaced whole or not at all, and again on the next tick.
+            let _ = directory.store_checkpoints(&self.shared, &logs);
         }
     }
 
@@ -66,22 +75,27 @@ impl Drop for EngineInner {
     }
 }
 
-/// The maintenance thread: serves the queue as it fills, and everything else every [`TICK`].
+/// The maintenance thread: serves the queue as it fills, and everything else every [`TICK`], however
+/// busy the queue is.
 fn maintain_until_stopped(engine: &Weak<EngineInner>, shared: &Shared) {
+    let clock = &shared.io.clock;
+    let mut next_tick = clock.monotonic().saturating_add(TICK);
     loop {
-        let timed_out = {
+        {
             let mut queue = shared.maintenance.inner.lock();
-            let idle = queue.logs.is_empty() && !queue.stopped;
-            let timed_out = idle && shared.maintenance.work.wait_for(&mut queue, TICK).timed_out();
+            let left = next_tick.saturating_sub(clock.monotonic());
+            if queue.logs.is_empty() && !queue.stopped && !left.is_zero() {
+                shared.maintenance.work.wait_for(&mut queue, left);
+            }
             if queue.stopped {
                 return;
             }
-            timed_out
-        };
+        }
         shared.maintenance.drain();
-        if timed_out {
+        if clock.monotonic() >= next_tick {
             let Some(engine) = engine.upgrade() else { return };
             engine.tick();
+            next_tick = clock.monotonic().saturating_add(TICK);
         }
     }
 }

@@ -109,26 +109,37 @@ impl LogInner {
             let active = &state.active;
             active.is_worth_preparing(padded_end(active.size()), active.size() - active.written)
         };
-        is_worth_it
-            && self.space.look().is_ok()
-            && self.space.has_room_for(2 * PREPARE_LEN_MAX)
+        is_worth_it && self.space.look().is_ok() && self.space.has_room_for(2 * PREPARE_LEN_MAX)
     }
 
-    /// Creates the files of segments that were rolled to since the last group. A roll under way
+    /// Creates the files of segments that were rolled to since the last group, and opens those that
+    /// were let go. A roll under way
     /// meanwhile is seen in the next round: the plan leaves out what has no file.
     fn create_missing_files(&self) -> io::Result<()> {
         let missing: Vec<Arc<Segment>> = {
             let state = self.state.lock();
             let parts = state.rolled.iter().chain([&state.active]);
             parts
-                .filter(|part| part.size() > part.written && !part.segment.has_file())
+                .filter(|part| part.size() > part.written && !part.segment.is_open())
                 .map(|part| Arc::clone(&part.segment))
                 .collect()
         };
         if missing.is_empty() {
             return Ok(());
         }
-        missing.iter().try_for_each(|segment| segment.create_file())?;
+        let mut created = false;
+        for segment in &missing {
+            if segment.has_file() {
+                // Opened here, so that the plan opens nothing under the log's lock.
+                segment.file().map_err(io::Error::other)?;
+            } else {
+                segment.create_file()?;
+                created = true;
+            }
+        }
+        if !created {
+            return Ok(());
+        }
         if self.shared.options.planted().skip_directory_flush {
             return Ok(());
         }

@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// One log. Handles are `Arc`s of it.
 #[derive(Debug)]
@@ -78,6 +79,8 @@ pub(super) struct LogState {
     pub(super) checkpointed_end: Offset,
     /// Bytes appended since the last checkpoint.
     pub(super) uncheckpointed_bytes: u64,
+    /// Removed segments whose files wait for their end, and when it comes; soonest first.
+    pub(super) doomed: VecDeque<(Duration, Offset)>,
     /// Nothing is appended any more.
     pub(super) closing: bool,
     /// Nothing is read any more.
@@ -90,7 +93,8 @@ pub(crate) struct Positions {
     pub(crate) first_base: Offset,
     pub(crate) log_start: Offset,
     pub(crate) high_watermark: Offset,
-    pub(crate) durable_end: Offset,
+    /// What lies below needs no recovery: it is durable, and so are its indexes.
+    pub(crate) recovery_point: Offset,
 }
 
 /// A range of offsets whose bytes are damaged.
@@ -259,7 +263,7 @@ impl LogInner {
             first_base: state.segments.first().map_or(state.log_start, |first| first.base()),
             log_start: state.log_start,
             high_watermark: state.high_watermark,
-            durable_end: state.durable_end,
+            recovery_point: state.checkpointed_end.min(state.durable_end),
         }
     }
 

@@ -13,16 +13,17 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::index::AbortedIndex;
 use crate::log::recover;
 use crate::options::{CleanupPolicy, LogConfig};
-use crate::segment::Segment;
 use crate::segment::name::{
     FileKind, LEADER_EPOCH_CHECKPOINT, Suffix, parse_file_name, segment_file,
 };
+use crate::segment::{Segment, remove_doomed};
 use crate::txn::is_reserved;
 use crate::types::{LeaderEpoch, Offset};
 use parking_lot::MutexGuard;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Everything a checkpoint writes, taken at one moment.
 struct Checkpoint {
@@ -85,6 +86,19 @@ impl LogInner {
         self.maintain();
         if self.is_alive() {
             self.judge("retention failed", self.retain());
+        }
+        self.rest();
+    }
+
+    /// Lets go of descriptors and maps that nobody used since the last tick.
+    fn rest(&self) {
+        let state = self.state.lock();
+        let (active, rolled) = (&state.active, state.rolled.is_empty());
+        for segment in &state.segments {
+            let is_active = segment.base() == active.segment.base();
+            if segment.is_sealed() || (is_active && rolled && active.written == active.durable) {
+                segment.rest();
+            }
         }
     }
 
@@ -334,8 +348,8 @@ impl LogInner {
         Ok(log_start)
     }
 
-    /// Removes segments that lie wholly before the log start offset. Readers that hold one
-    /// keep it.
+    /// Takes segments that lie wholly before the log start offset out of use; their files go
+    /// after `file_delete_delay_ms`. Readers that hold one keep it.
     ///
     /// INV-STATE-COVERS-TRIM: what only those segments could tell of producers is in a checkpoint
     /// first, or a restart would not know a retry of theirs.
@@ -361,7 +375,27 @@ impl LogInner {
         for segment in &gone {
             segment.retire();
             segment
-                .remove_files()
+                .doom_files()
+                .map_err(|e| Error::io(format!("remove a segment of {}", self.name), e))?;
+        }
+        self.remove_doomed(&gone)
+    }
+
+    /// Removes the files of segments that went long enough ago, all of them if space is short. The
+    /// caller has the right to change the log's files.
+    fn remove_doomed(&self, gone: &[Arc<Segment>]) -> Result<()> {
+        let now = self.shared.io.clock.monotonic();
+        let is_full = !self.space.has_room_for(1);
+        let due: Vec<Offset> = {
+            let mut state = self.state.lock();
+            let delay_ms = u64::try_from(state.config.file_delete_delay_ms).unwrap_or(0);
+            let end = now.saturating_add(Duration::from_millis(delay_ms));
+            state.doomed.extend(gone.iter().map(|segment| (end, segment.base())));
+            let due = state.doomed.iter().take_while(|(end, _)| is_full || *end <= now).count();
+            state.doomed.drain(..due).map(|(_, base)| base).collect()
+        };
+        for base in due {
+            remove_doomed(self.storage().as_ref(), &self.path, base)
                 .map_err(|e| Error::io(format!("remove a segment of {}", self.name), e))?;
         }
         Ok(())

@@ -15,7 +15,7 @@ use crate::index::{AbortedIndex, IndexDamage, OffsetIndex, TimeIndex};
 use crate::io::{File, OpenMode, Storage};
 use crate::types::Offset;
 use bytes::Bytes;
-use name::{FileKind, segment_file};
+use name::{FileKind, Suffix, segment_file, segment_file_with};
 use parking_lot::Mutex;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,11 @@ pub(crate) struct Segment {
     base: Offset,
     dir: Arc<Path>,
     storage: Arc<dyn Storage>,
+    /// Whether there is a data file.
+    exists: AtomicBool,
     file: Mutex<Option<Arc<dyn File>>>,
+    /// File or map were asked for since [`Segment::rest`] last looked.
+    used: AtomicBool,
     /// Bytes of batches; final once rolled.
     size: AtomicU64,
     /// The offset after the last one; `i64::MAX` while active.
@@ -68,7 +72,9 @@ impl Segment {
             base,
             dir,
             storage,
+            exists: AtomicBool::new(file.is_some()),
             file: Mutex::new(file),
+            used: AtomicBool::new(true),
             size: AtomicU64::new(0),
             end: AtomicI64::new(i64::MAX),
             largest_timestamp_ms: AtomicI64::new(-1),
@@ -98,6 +104,7 @@ impl Segment {
         segment.largest_timestamp_ms.store(largest_timestamp_ms, Ordering::Relaxed);
         segment.timestamp_confirmed.store(false, Ordering::Relaxed);
         segment.may_lack_txn_index = may_lack_txn_index;
+        segment.exists.store(true, Ordering::Relaxed);
         segment.sealed.store(true, Ordering::Release);
         segment
     }
@@ -167,9 +174,28 @@ impl Segment {
         self.dir.join(segment_file(self.base, kind))
     }
 
-    /// Whether the data file is open.
+    /// Whether there is a data file, open or not.
     pub(crate) fn has_file(&self) -> bool {
+        self.exists.load(Ordering::Acquire)
+    }
+
+    /// Whether the data file is open.
+    pub(crate) fn is_open(&self) -> bool {
         self.file.lock().is_some()
+    }
+
+    /// Lets go of descriptor and map; the next user opens them again. Not for a segment with bytes
+    /// that are written and not flushed: an error of theirs could get lost.
+    pub(crate) fn release(&self) {
+        *self.file.lock() = None;
+        *self.map.lock() = None;
+    }
+
+    /// Releases what nobody asked for since the last call.
+    pub(crate) fn rest(&self) {
+        if !self.used.swap(false, Ordering::Relaxed) {
+            self.release();
+        }
     }
 
     /// Creates the data file of a fresh segment. Durable once the directory is synced.
@@ -177,19 +203,22 @@ impl Segment {
         let path = self.path(FileKind::Log);
         let file = self.storage.open(&path, OpenMode::CreateNew, true)?;
         *self.file.lock() = Some(file);
+        self.exists.store(true, Ordering::Release);
         Ok(())
     }
 
     /// The data file, opened on first use.
     pub(crate) fn file(&self) -> Result<Arc<dyn File>> {
+        self.used.store(true, Ordering::Relaxed);
         let mut slot = self.file.lock();
         if let Some(file) = slot.as_ref() {
             return Ok(Arc::clone(file));
         }
         let path = self.path(FileKind::Log);
+        let mode = if self.is_sealed() { OpenMode::Read } else { OpenMode::Write };
         let file = self
             .storage
-            .open(&path, OpenMode::Read, false)
+            .open(&path, mode, mode == OpenMode::Write)
             .map_err(|e| Error::io(format!("open {}", path.display()), e));
         self.check_not_retired()?;
         let file = file?;
@@ -202,6 +231,7 @@ impl Segment {
         if !self.is_sealed() {
             return Ok(None);
         }
+        self.used.store(true, Ordering::Relaxed);
         let mut slot = self.map.lock();
         if slot.is_none() {
             let len = usize::try_from(self.size()).unwrap_or(usize::MAX);
@@ -307,8 +337,8 @@ impl Segment {
         }
         self.storage.sync_dir(&self.dir).map_err(flush_failed)?;
         // The next user opens it for reading only: nothing can write it any more.
-        *self.file.lock() = None;
         self.sealed.store(true, Ordering::Release);
+        *self.file.lock() = None;
         Ok(())
     }
 
@@ -321,19 +351,44 @@ impl Segment {
 
     /// Removes every file of the segment; readers that hold it keep reading.
     pub(crate) fn remove_files(&self) -> io::Result<()> {
-        let kinds = [
-            FileKind::OffsetIndex,
-            FileKind::TimeIndex,
-            FileKind::TxnIndex,
-            FileKind::Snapshot,
-            FileKind::Log,
-        ];
-        for kind in kinds {
-            match self.storage.remove_file(&self.path(kind)) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
+        for kind in REMOVAL_ORDER {
+            present(self.storage.remove_file(&self.path(kind)))?;
         }
         Ok(())
+    }
+
+    /// Takes every file of the segment out of use, to be removed later (D-6).
+    pub(crate) fn doom_files(&self) -> io::Result<()> {
+        for kind in REMOVAL_ORDER {
+            let doomed = self.dir.join(segment_file_with(self.base, kind, Suffix::Deleted));
+            present(self.storage.rename(&self.path(kind), &doomed))?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes what [`Segment::doom_files`] left of the segment at `base`.
+pub(crate) fn remove_doomed(storage: &dyn Storage, dir: &Path, base: Offset) -> io::Result<()> {
+    for kind in REMOVAL_ORDER {
+        let doomed = dir.join(segment_file_with(base, kind, Suffix::Deleted));
+        present(storage.remove_file(&doomed))?;
+    }
+    Ok(())
+}
+
+/// The data last: as long as it is there, the rest can be built again.
+const REMOVAL_ORDER: [FileKind; 5] = [
+    FileKind::OffsetIndex,
+    FileKind::TimeIndex,
+    FileKind::TxnIndex,
+    FileKind::Snapshot,
+    FileKind::Log,
+];
+
+/// A file that is not there is as good as one that went.
+fn present(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
     }
 }

@@ -6,8 +6,11 @@
 #![expect(clippy::unwrap_used, reason = "a panic in a test is a failed test")]
 
 mod append;
+mod checkpoints;
 mod common;
 mod concurrency;
+mod descriptors;
+mod files;
 mod hooked;
 mod identity;
 mod indexes;

@@ -76,6 +76,8 @@ impl Loader {
             Some(Arc::clone(&walk.file)),
         ));
         segment.set_size(walk.end);
+        // Who appends opens it again; a log that is only there holds no descriptor.
+        segment.release();
         self.segments.push(Arc::clone(&segment));
         Ok(Active {
             segment,
@@ -110,6 +112,7 @@ impl Loader {
         let dir = Arc::clone(&self.source.path);
         let segment = Arc::new(Segment::active(storage, dir, base, None));
         segment.create_file().map_err(failed)?;
+        segment.release();
         self.source.shared.io.storage.sync_dir(&self.source.path).map_err(failed)?;
         self.segments.push(Arc::clone(&segment));
         let now_ms = self.source.shared.io.clock.now_ms();

@@ -1,9 +1,10 @@
 //! The steps of a load, and what they gather.
 
+use super::leftovers::settle_leftovers;
 use super::{RecoveryReport, STATE_BYTES_MAX, Source, read_id};
 use crate::checkpoint;
 use crate::epoch::LeaderEpochCache;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::index::TimeIndex;
 use crate::io::{File, OpenMode};
 use crate::log::LogInner;
@@ -89,6 +90,7 @@ impl Loader {
             damaged: self.damaged,
             checkpointed_end: self.replay_from,
             uncheckpointed_bytes: 0,
+            doomed: VecDeque::new(),
             closing: false,
             closed: false,
         };
@@ -97,36 +99,20 @@ impl Loader {
         Ok((log, self.report))
     }
 
-    /// Sorts out the directory: sweeps what a crash left over, finds segments and states.
+    /// Sorts out the directory: finishes what a crash left half done, finds segments and states.
     fn list(&mut self) -> Result<(Vec<Offset>, Vec<Offset>)> {
         let storage = Arc::clone(&self.source.shared.io.storage);
         let path = Arc::clone(&self.source.path);
+        settle_leftovers(storage.as_ref(), &path)?;
         let entries = storage
             .list_dir(&path)
             .map_err(|e| Error::io(format!("list {}", path.display()), e))?;
         let (mut states, mut snapshots) = (Vec::new(), Vec::new());
         for entry in entries {
-            let parsed = parse_file_name(&entry.name);
-            let leftover = checkpoint::is_temporary(&entry.name)
-                || matches!(parsed, Some((_, _, Suffix::Deleted | Suffix::Cleaned)));
-            if leftover {
-                storage
-                    .remove_file(&path.join(&entry.name))
-                    .map_err(|e| Error::io(format!("remove {}", entry.name), e))?;
-                continue;
-            }
-            match parsed {
-                Some((_, _, Suffix::Swap)) => {
-                    let context = format!(
-                        "{}: {} is the output of an unfinished compaction; let the program that \
-                         began it finish it first",
-                        self.source.name, entry.name
-                    );
-                    return Err(Error::new(ErrorKind::Invalid, context));
-                }
-                Some((base, FileKind::Log, _)) => self.bases.push(base),
-                Some((offset, FileKind::State, _)) => states.push(offset),
-                Some((offset, FileKind::Snapshot, _)) => snapshots.push(offset),
+            match parse_file_name(&entry.name) {
+                Some((base, FileKind::Log, Suffix::None)) => self.bases.push(base),
+                Some((offset, FileKind::State, Suffix::None)) => states.push(offset),
+                Some((offset, FileKind::Snapshot, Suffix::None)) => snapshots.push(offset),
                 _ => {}
             }
         }

@@ -16,6 +16,7 @@
 //!
 //! | file | owns |
 //! |---|---|
+//! | `leftovers` | files that a crash left on their way in or out |
 //! | `loader` | the steps of a load and what they gather |
 //! | `states` | what is taken over without a walk: state files, epochs, a transaction index |
 //! | `aborted` | a transaction index that is missing or damaged |
@@ -28,6 +29,7 @@ mod aborted;
 mod cut;
 mod damage;
 mod finish;
+mod leftovers;
 mod loader;
 mod states;
 mod walk;
