@@ -68,6 +68,9 @@ pub enum ErrorKind {
         /// The end of what may be asked for; itself a legal position with nothing there yet.
         end: Offset,
     },
+    /// The log was truncated since the append; whether what was appended went with it is for the one
+    /// who truncated to say.
+    Truncated,
     /// The leader epoch asked for is older than the log's (Kafka's code 74).
     FencedLeaderEpoch,
     /// The leader epoch asked for is newer than the log's (Kafka's code 75).

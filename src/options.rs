@@ -69,9 +69,12 @@ pub struct EngineOptions {
     /// Bytes that may be staged and not yet written, over all logs, before appends are refused
     /// with [`ErrorKind::Busy`]. Default 256 MiB, at least 1 MiB. Raising it costs memory.
     pub staged_bytes_max: u64,
-    /// Free bytes of a data directory below which client appends are refused with
-    /// [`ErrorKind::DiskFull`]; markers, checkpoints and the clean close may still use them.
-    /// Default 64 MiB. Raising it wastes space.
+    /// Free bytes of a data directory that appends leave alone: one that would use them is refused
+    /// with [`ErrorKind::DiskFull`], in the logs of that directory only. Appends of a coordinator,
+    /// checkpoints and the clean close may still use them. Service resumes with the first append
+    /// after space returned. Default 64 MiB. Raising it wastes space; lowering it leaves less for
+    /// the bytes nobody counts (indexes, checkpoints, other programs), and a write that finds no
+    /// space poisons its log.
     pub reserve_bytes: u64,
     /// Bytes appended to one log between two checkpoints: the work of a restart after a kill.
     /// Default 64 MiB. Raising it slows recovery; lowering it writes checkpoints more often.

@@ -122,7 +122,15 @@ pub(crate) fn replace_file(
     file.sync()?;
     drop(file);
     storage.rename(&temporary, &dir.join(name))?;
-    storage.sync_dir(dir)
+    storage.sync_dir(dir).map_err(flush_failed)
+}
+
+/// The error of a failed flush: never that of a full disk, after which the caller may try again.
+pub(crate) fn flush_failed(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => io::Error::other(error),
+        _ => error,
+    }
 }
 
 /// Reads a small file; `None` if there is none.

@@ -1,6 +1,7 @@
 //! One data directory: its lock, its committer, Kafka's text checkpoints in it.
 
 use super::shared::Shared;
+use super::space::Space;
 use crate::checkpoint::{
     self, CLEAN_SHUTDOWN, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, OffsetCheckpoint,
     RECOVERY_POINT_CHECKPOINT, TextDamage,
@@ -8,12 +9,12 @@ use crate::checkpoint::{
 use crate::commit::Committer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::{DirLock, Io, Storage};
-use crate::options::EngineOptions;
+use crate::log::Positions;
+use crate::options::{EngineOptions, LogName};
 use parking_lot::Mutex;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Largest checkpoint file that is read.
 const TEXT_BYTES_MAX: usize = 64 << 20;
@@ -23,8 +24,8 @@ const TEXT_BYTES_MAX: usize = 64 << 20;
 pub(super) struct DataDirectory {
     pub(super) path: PathBuf,
     pub(super) committer: Arc<Committer>,
-    /// Less than the reserve is free: producers' appends are refused.
-    pub(super) is_full: AtomicBool,
+    /// What producers' appends may still take of it.
+    pub(super) space: Arc<Space>,
     /// Kafka's text checkpoints as last read or written.
     pub(super) checkpoints: Mutex<Checkpoints>,
     /// Given back by the clean close; else by the process's end.
@@ -36,6 +37,18 @@ pub(super) struct Checkpoints {
     pub(super) recovery_points: OffsetCheckpoint,
     pub(super) high_watermarks: OffsetCheckpoint,
     pub(super) log_starts: OffsetCheckpoint,
+}
+
+impl Checkpoints {
+    /// Takes over where a log stands.
+    pub(super) fn note(&mut self, name: &LogName, at: Positions) {
+        self.recovery_points.offsets.insert(name.clone(), at.durable_end);
+        self.high_watermarks.offsets.insert(name.clone(), at.high_watermark);
+        // D-46: only logs that begin behind their first segment's base.
+        if at.log_start > at.first_base {
+            self.log_starts.offsets.insert(name.clone(), at.log_start);
+        }
+    }
 }
 
 impl DataDirectory {
@@ -72,19 +85,15 @@ impl DataDirectory {
             high_watermarks: offsets(HIGH_WATERMARK_CHECKPOINT)?,
             log_starts: offsets(LOG_START_CHECKPOINT)?,
         };
-        let free = storage.free_space(path).map_err(failed)?;
+        let space = Space::new(Arc::clone(storage), path, options.reserve_bytes).map_err(failed)?;
         let directory = Self {
             path: path.to_owned(),
             committer: Arc::new(Committer::new(Arc::clone(storage))),
-            is_full: AtomicBool::new(free < options.reserve_bytes),
+            space: Arc::new(space),
             checkpoints: Mutex::new(checkpoints),
             lock: Mutex::new(Some(lock)),
         };
         Ok((directory, clean))
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.is_full.load(Ordering::Relaxed)
     }
 
     pub(super) fn replace(&self, shared: &Shared, name: &str, bytes: &[u8]) -> Result<()> {
@@ -95,21 +104,23 @@ impl DataDirectory {
 
 /// Creates a directory with its parents and makes all their names durable.
 pub(super) fn create_durably(storage: &dyn Storage, path: &Path) -> io::Result<()> {
-    let exists = |path: &Path| match storage.list_dir(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-        found => found.map(|_| true),
+    let is_empty = |path: &Path| match storage.list_dir(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+        found => found.map(|entries| entries.is_empty()),
     };
-    let mut missing = Vec::new();
+    // A process that was killed while it created them left an empty directory, and perhaps names
+    // on the way to it that are not durable yet.
+    let mut new = Vec::new();
     let mut at = path;
-    while !exists(at)? {
-        missing.push(at);
+    while is_empty(at)? {
+        new.push(at);
         match at.parent() {
             Some(parent) if parent != Path::new("") => at = parent,
             _ => break,
         }
     }
     storage.create_dir(path)?;
-    for created in missing.into_iter().rev() {
+    for created in new.into_iter().rev() {
         let parent = created.parent().filter(|p| *p != Path::new(""));
         storage.sync_dir(parent.unwrap_or(Path::new(".")))?;
     }

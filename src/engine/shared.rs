@@ -1,6 +1,7 @@
 //! What every log of an engine shares: the outside world, options, budgets, maintenance.
 
 use super::directory::DataDirectory;
+use super::space::Space;
 use crate::checkpoint::LOG_START_CHECKPOINT;
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::Io;
@@ -62,41 +63,54 @@ impl MaintenanceQueue {
 }
 
 impl Shared {
-    /// Admits `len` bytes to be staged, or refuses them.
-    pub(crate) fn admit_bytes(&self, len: usize, origin: Origin) -> Result<()> {
+    /// Admits `len` bytes to be staged in a log that lies in `space`, or refuses them.
+    pub(crate) fn admit_bytes(&self, space: &Space, len: usize, origin: Origin) -> Result<()> {
         let staged = self.staged_bytes.load(Ordering::Relaxed);
         // A single batch is always let in: the bound is on what piles up.
         if staged > 0 && staged + len as u64 > self.options.staged_bytes_max {
             let context = format!("{staged} bytes wait for the disk");
             return Err(Error::new(ErrorKind::Busy, context));
         }
-        if origin == Origin::Client && self.directories.iter().any(DataDirectory::is_full) {
-            let context = format!("fewer than {} bytes are free", self.options.reserve_bytes);
+        // A coordinator ends what others began: it may use the reserve.
+        if origin != Origin::Coordinator && !space.has_room_for(len) {
+            let reserve = self.options.reserve_bytes;
+            let context = format!("{len} bytes more would leave fewer than {reserve} free");
             return Err(Error::new(ErrorKind::DiskFull, context));
         }
         Ok(())
     }
 
-    pub(crate) fn stage_bytes(&self, len: usize) {
-        self.staged_bytes.fetch_add(len as u64, Ordering::Relaxed);
+    /// Counts bytes that were staged.
+    pub(crate) fn stage_bytes(&self, space: &Space, len: u64) {
+        self.staged_bytes.fetch_add(len, Ordering::Relaxed);
+        space.charge(len);
     }
 
-    pub(crate) fn unstage_bytes(&self, len: u64) {
+    /// Counts bytes that are staged no longer: they were written, or their log has failed.
+    pub(crate) fn unstage_bytes(&self, space: &Space, len: u64) {
         self.staged_bytes.fetch_sub(len, Ordering::Relaxed);
+        space.settle(len);
     }
 
     /// How far retention may move the start of `name`.
     pub(crate) fn veto(&self, name: &LogName, start: Offset) -> Offset {
-        self.veto.read().as_ref().map_or(start, |veto| veto(name, start).min(start))
+        let veto = self.veto.read().clone();
+        veto.map_or(start, |veto| veto(name, start).min(start))
     }
 
     /// Makes a log start offset durable in the data directory's checkpoint.
     pub(crate) fn store_log_start(&self, name: &LogName, path: &Path, start: Offset) -> Result<()> {
         let directory = self.directory_of(path)?;
         let mut checkpoints = directory.checkpoints.lock();
-        checkpoints.log_starts.offsets.insert(name.clone(), start);
+        let before = checkpoints.log_starts.offsets.insert(name.clone(), start);
         let bytes = checkpoints.log_starts.encode();
-        directory.replace(self, LOG_START_CHECKPOINT, &bytes)
+        directory.replace(self, LOG_START_CHECKPOINT, &bytes).inspect_err(|_| {
+            // A trim that failed must not be stored by the next one of another log.
+            match before {
+                Some(before) => checkpoints.log_starts.offsets.insert(name.clone(), before),
+                None => checkpoints.log_starts.offsets.remove(name),
+            };
+        })
     }
 
     pub(super) fn directory_of(&self, path: &Path) -> Result<&DataDirectory> {
@@ -108,9 +122,8 @@ impl Shared {
 
     pub(super) fn check_space(&self) {
         for directory in &self.directories {
-            if let Ok(free) = self.io.storage.free_space(&directory.path) {
-                directory.is_full.store(free < self.options.reserve_bytes, Ordering::Relaxed);
-            }
+            // One that does not answer keeps the figures of the last look.
+            let _ = directory.space.look();
         }
     }
 }

@@ -253,6 +253,17 @@ pub trait File: Any + Send + Sync + fmt::Debug {
     /// After an error the state of unflushed bytes is unknown and no later call repairs it.
     fn sync(&self) -> io::Result<()>;
 
+    /// Makes later reads ask the device for everything that is not waiting to be written. After a
+    /// flush failed, a cache may show bytes that the device never took, to a later process too.
+    ///
+    /// A backend without a cache of its own has nothing to do.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    fn drop_cache(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// A read-only view of the first `len` bytes that shares the page cache, or `None` where the
     /// backend has no maps. Only for files nobody will ever write or cut again.
     ///

@@ -343,6 +343,11 @@ impl File for StdFile {
         self.sync_data()
     }
 
+    #[cfg(target_os = "linux")]
+    fn drop_cache(&self) -> io::Result<()> {
+        Ok(rustix::fs::fadvise(&self.buffered, 0, None, rustix::fs::Advice::DontNeed)?)
+    }
+
     fn map(&self, len: usize) -> io::Result<Option<Bytes>> {
         map::map(&self.buffered, len)
     }

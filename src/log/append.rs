@@ -48,20 +48,23 @@ impl LogInner {
             Origin::Follower => check_follower(bytes)?,
             origin => vec![check_leader(bytes, origin, &config, now_ms)?],
         };
-        self.shared.admit_bytes(bytes.len(), options.origin)?;
+        self.shared.admit_bytes(&self.space, bytes.len(), options.origin)?;
         let durability = options.durability.unwrap_or(config.durability);
-        let appended = {
+        let (appended, truncations) = {
             let mut state = self.state.lock();
             // Once more with the lock: a close or a failure may have come in between.
             self.check_alive()?;
+            if state.closing {
+                return Err(Error::new(ErrorKind::Closed, format!("{} is closing", self.name)));
+            }
             let appended = self.stage_all(&mut state, &batches, options, now_ms)?;
             state.wants_durable |= durability == Durability::Durable;
-            appended
+            (appended, self.truncations())
         };
         if !appended.duplicate {
             self.enqueue();
         }
-        Ok(AppendTicket::new(self, appended, durability))
+        Ok(AppendTicket::new(self, appended, truncations, durability))
     }
 
     fn stage_all(
@@ -180,7 +183,8 @@ impl LogInner {
         }
         state.end = facts.last_offset.next();
         state.uncheckpointed_bytes += batch.size() as u64;
-        self.shared.stage_bytes(batch.size());
+        state.staged_bytes += batch.size() as u64;
+        self.shared.stage_bytes(&self.space, batch.size() as u64);
     }
 
     /// Completes the active segment and begins one at `base`.

@@ -44,6 +44,8 @@ pub(crate) struct CommitPlan {
     durable: bool,
     /// Bytes that stop counting as staged.
     staged_bytes: u64,
+    /// Bytes that are written ahead.
+    prepared_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -59,12 +61,15 @@ impl LogInner {
         // From here on an append queues the log again: it may come too late for this plan.
         self.queued.store(false, Ordering::Release);
         if self.failure().is_some() {
+            self.give_up_staged();
             return None;
         }
         if let Err(e) = self.create_missing_files() {
             self.poison("cannot create a segment", e);
+            self.give_up_staged();
             return None;
         }
+        let may_prepare = self.space.has_room_for(2 * PREPARE_BYTES as usize);
         let mut state = self.state.lock();
         let unwritten = state.written_end < state.end;
         // Bytes written without a flush are flushed with the first group that has to be, as soon as
@@ -75,15 +80,18 @@ impl LogInner {
         if !unwritten && state.durable_end == state.written_end {
             return None;
         }
-        let planned = state.plan(durable, self.shared.options.planted());
+        let planned = state.plan(durable, may_prepare, self.shared.options.planted());
         match planned {
             Ok(plan) => {
                 state.wants_durable &= !plan.durable;
+                state.staged_bytes -= plan.staged_bytes;
+                self.space.charge(plan.prepared_bytes);
                 Some(plan)
             }
             Err(e) => {
                 drop(state);
                 self.poison("cannot open a segment", e);
+                self.give_up_staged();
                 None
             }
         }
@@ -110,6 +118,12 @@ impl LogInner {
         self.storage().sync_dir(&self.path)
     }
 
+    /// What a failed log still has staged will never be written: the budget is for others.
+    fn give_up_staged(&self) {
+        let staged = std::mem::take(&mut self.state.lock().staged_bytes);
+        self.shared.unstage_bytes(&self.space, staged);
+    }
+
     /// The planted bug of trusting a second flush after a failed one.
     pub(crate) fn plants_flush_retry(&self) -> bool {
         self.shared.options.planted().retry_failed_flush
@@ -117,9 +131,11 @@ impl LogInner {
 
     /// Takes note of a plan's outcome and wakes whom it satisfies.
     pub(crate) fn finish_commit(self: &Arc<Self>, plan: &CommitPlan, outcome: io::Result<()>) {
-        self.shared.unstage_bytes(plan.staged_bytes);
+        self.shared.unstage_bytes(&self.space, plan.staged_bytes);
+        self.space.settle(plan.prepared_bytes);
         if let Err(e) = outcome {
             self.poison("a write or flush failed", e);
+            self.give_up_staged();
             return;
         }
         let mut state = self.state.lock();
@@ -141,7 +157,7 @@ impl LogInner {
 }
 
 impl LogState {
-    fn plan(&self, durable: bool, planted: Planted) -> io::Result<CommitPlan> {
+    fn plan(&self, durable: bool, may_prepare: bool, planted: Planted) -> io::Result<CommitPlan> {
         let mut plan = CommitPlan {
             writes: Vec::new(),
             flushes: Vec::new(),
@@ -149,19 +165,26 @@ impl LogState {
             end: self.written_end,
             durable,
             staged_bytes: 0,
+            prepared_bytes: 0,
         };
         for part in self.rolled.iter().chain([&self.active]) {
             if !part.segment.has_file() {
                 // Rolled to after the files were created; the next group takes it.
                 break;
             }
-            self.plan_part(part, &mut plan, planted)?;
+            self.plan_part(part, &mut plan, may_prepare, planted)?;
             plan.end = part.segment.end().unwrap_or(self.end);
         }
         Ok(plan)
     }
 
-    fn plan_part(&self, part: &Active, plan: &mut CommitPlan, planted: Planted) -> io::Result<()> {
+    fn plan_part(
+        &self,
+        part: &Active,
+        plan: &mut CommitPlan,
+        may_prepare: bool,
+        planted: Planted,
+    ) -> io::Result<()> {
         let unflushed_before = part.durable < part.written;
         let file = part.segment.file().map_err(io::Error::other)?;
         if part.size() == part.written {
@@ -180,8 +203,9 @@ impl LogState {
         let end = padded_end(part.size());
         let prepared = part.prepared.max(end);
         let staged = part.size() - part.written;
-        let prepared = if part.is_worth_preparing(end, staged) {
+        let prepared = if may_prepare && part.is_worth_preparing(end, staged) {
             buffers.push(zeroes());
+            plan.prepared_bytes += PREPARE_BYTES;
             prepared + PREPARE_BYTES
         } else {
             prepared

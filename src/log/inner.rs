@@ -4,7 +4,7 @@ use super::tail::Tail;
 use super::ticket::Frontier;
 use super::wait::WaitList;
 use crate::commit::Committer;
-use crate::engine::Shared;
+use crate::engine::{Shared, Space};
 use crate::epoch::LeaderEpochCache;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{AbortedEntry, AbortedIndex, SegmentIndexer};
@@ -17,7 +17,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// One log. Handles are `Arc`s of it.
@@ -28,6 +28,8 @@ pub(crate) struct LogInner {
     pub(super) path: Arc<Path>,
     pub(super) shared: Arc<Shared>,
     pub(super) committer: Arc<Committer>,
+    /// Free space of the data directory it lies in.
+    pub(super) space: Arc<Space>,
     pub(super) state: Mutex<LogState>,
     /// It is in the committer's queue.
     pub(super) queued: AtomicBool,
@@ -35,6 +37,8 @@ pub(crate) struct LogInner {
     pub(super) maintenance: Mutex<()>,
     /// It is in the maintenance queue.
     pub(super) maintenance_queued: AtomicBool,
+    /// How often it was truncated. Changes under the state's lock.
+    truncations: AtomicU64,
     frontiers: [AtomicI64; 4],
     waiters: [WaitList; 4],
     failure: OnceLock<Error>,
@@ -66,13 +70,27 @@ pub(super) struct LogState {
     pub(super) producers: ProducerTable,
     /// Somebody waits for the next group to be flushed.
     pub(super) wants_durable: bool,
+    /// Bytes of batches that no group has taken yet, as they count against the engine's budget.
+    pub(super) staged_bytes: u64,
     /// Unreadable ranges, by first offset.
     pub(super) damaged: Vec<DamagedRange>,
     /// Where the last checkpoint that was written ends: restarts replay from here.
     pub(super) checkpointed_end: Offset,
     /// Bytes appended since the last checkpoint.
     pub(super) uncheckpointed_bytes: u64,
+    /// Nothing is appended any more.
+    pub(super) closing: bool,
+    /// Nothing is read any more.
     pub(super) closed: bool,
+}
+
+/// What a data directory's checkpoints say of a log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Positions {
+    pub(crate) first_base: Offset,
+    pub(crate) log_start: Offset,
+    pub(crate) high_watermark: Offset,
+    pub(crate) durable_end: Offset,
 }
 
 /// A range of offsets whose bytes are damaged.
@@ -160,6 +178,7 @@ pub(super) struct Parts {
     pub(super) path: Arc<Path>,
     pub(super) shared: Arc<Shared>,
     pub(super) committer: Arc<Committer>,
+    pub(super) space: Arc<Space>,
     pub(super) state: LogState,
 }
 
@@ -174,10 +193,12 @@ impl LogInner {
             path: parts.path,
             shared: parts.shared,
             committer: parts.committer,
+            space: parts.space,
             state: Mutex::new(parts.state),
             queued: AtomicBool::new(false),
             maintenance: Mutex::new(()),
             maintenance_queued: AtomicBool::new(false),
+            truncations: AtomicU64::new(0),
             frontiers: frontiers.map(|offset| AtomicI64::new(offset.get())),
             waiters: Default::default(),
             failure: OnceLock::new(),
@@ -205,6 +226,18 @@ impl LogInner {
         Offset::new(self.frontiers[frontier as usize].load(Ordering::Acquire))
     }
 
+    /// How often the log was truncated.
+    pub(super) fn truncations(&self) -> u64 {
+        self.truncations.load(Ordering::Acquire)
+    }
+
+    /// Ends the wait of every append from before a truncation. The state's lock is held, and the
+    /// frontiers have not gone back yet.
+    pub(super) fn note_truncation(&self) {
+        self.truncations.fetch_add(1, Ordering::Release);
+        self.waiters.iter().for_each(WaitList::wake_all);
+    }
+
     /// Why the log refuses everything, if it does.
     pub(super) fn failure(&self) -> Option<Error> {
         self.failure.get().cloned()
@@ -217,6 +250,17 @@ impl LogInner {
 
     pub(super) fn check_alive(&self) -> Result<()> {
         self.failure().map_or(Ok(()), Err)
+    }
+
+    /// What the data directory's checkpoints say of it.
+    pub(crate) fn positions(&self) -> Positions {
+        let state = self.state.lock();
+        Positions {
+            first_base: state.segments.first().map_or(state.log_start, |first| first.base()),
+            log_start: state.log_start,
+            high_watermark: state.high_watermark,
+            durable_end: state.durable_end,
+        }
     }
 
     /// Makes every call from now on fail with `error`, and every waiter learn of it.

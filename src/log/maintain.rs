@@ -17,6 +17,7 @@ use crate::segment::name::{
     FileKind, LEADER_EPOCH_CHECKPOINT, Suffix, parse_file_name, segment_file,
 };
 use crate::types::{LeaderEpoch, Offset};
+use parking_lot::MutexGuard;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -63,14 +64,51 @@ impl LogInner {
                 self.state.lock().uncheckpointed_bytes >= self.shared.options.checkpoint_bytes;
             if due { self.checkpoint() } else { Ok(()) }
         });
-        if let Err(error) = outcome {
-            self.poison("maintenance failed", io::Error::other(error));
+        self.judge("maintenance failed", outcome);
+    }
+
+    /// What a step in the background makes of its failure. A full disk loses nothing: what could not
+    /// be written is in memory still, and is written on a later tick. Anything else poisons.
+    fn judge(&self, what: &str, outcome: Result<()>) {
+        match outcome {
+            Err(error) if *error.kind() != ErrorKind::DiskFull => {
+                self.poison(what, io::Error::other(error));
+            }
+            _ => {}
         }
+    }
+
+    /// Everything that a tick does for a log.
+    pub(crate) fn tick(self: &Arc<Self>) {
+        self.maintain();
+        if self.is_alive() {
+            self.judge("retention failed", self.retain());
+        }
+    }
+
+    /// The right to change the log's files. A log that has failed, or whose directory may be
+    /// another's by now, gives it to nobody.
+    fn maintenance(&self) -> Result<MutexGuard<'_, ()>> {
+        let guard = self.maintenance.lock();
+        self.check_alive()?;
+        Ok(guard)
+    }
+
+    /// Ends the log for good, then runs `remove`, while nobody reads or writes its files.
+    pub(crate) fn retire<T>(&self, remove: impl FnOnce() -> Result<T>) -> Result<T> {
+        let _one_at_a_time = self.maintenance.lock();
+        self.fail(Error::new(ErrorKind::Closed, format!("{} was deleted", self.name)));
+        {
+            let mut state = self.state.lock();
+            state.closed = true;
+            state.segments.iter().for_each(|segment| segment.retire());
+        }
+        self.committer.exclusively(remove)
     }
 
     /// Seals every rolled segment whose bytes are durable.
     fn seal_rolled(&self) -> Result<()> {
-        let _one_at_a_time = self.maintenance.lock();
+        let _one_at_a_time = self.maintenance()?;
         loop {
             let Some(segment) = self.state.lock().to_seal.first().cloned() else { return Ok(()) };
             segment.seal().map_err(|e| {
@@ -83,16 +121,23 @@ impl LogInner {
     /// Makes a restart's work small: writes producers, epochs and the active segment's indexes as
     /// of now, once all of it is durable.
     pub(super) fn checkpoint(self: &Arc<Self>) -> Result<()> {
-        let taken = {
+        let (taken, covered_bytes) = {
             let mut state = self.state.lock();
-            state.uncheckpointed_bytes = 0;
             state.wants_durable |= state.durable_end < state.end;
-            Checkpoint::take(&state)
+            (Checkpoint::take(&state), state.uncheckpointed_bytes)
         };
         self.wait_durable(taken.end)?;
         // A restart trusts the indexes of every segment below the checkpoint.
         self.seal_rolled()?;
-        self.write_checkpoint(&taken)
+        let _one_at_a_time = self.maintenance()?;
+        if self.state.lock().end < taken.end {
+            // Truncated meanwhile: what was taken is no longer so.
+            return Ok(());
+        }
+        self.write_checkpoint(&taken)?;
+        let mut state = self.state.lock();
+        state.uncheckpointed_bytes = state.uncheckpointed_bytes.saturating_sub(covered_bytes);
+        Ok(())
     }
 
     /// [`LogInner::checkpoint`] for a log that nobody else knows yet.
@@ -101,8 +146,8 @@ impl LogInner {
         self.write_checkpoint(&taken)
     }
 
+    /// The caller has the right to change the log's files.
     fn write_checkpoint(&self, taken: &Checkpoint) -> Result<()> {
-        let _one_at_a_time = self.maintenance.lock();
         self.write_index_files(taken)
             .and_then(|()| self.write_state(taken))
             .map_err(|e| Error::io(format!("write a checkpoint of {}", self.name), e))?;
@@ -153,7 +198,7 @@ impl LogInner {
         Ok(())
     }
 
-    /// Blocks until everything below `end` is durable.
+    /// Blocks until everything below `end` is durable, or no longer there.
     pub(super) fn wait_durable(self: &Arc<Self>, end: Offset) -> Result<()> {
         if self.frontier(Frontier::Durable) < end {
             self.state.lock().wants_durable = true;
@@ -162,6 +207,10 @@ impl LogInner {
             // A group of somebody else may have taken it; `run_staged` waited for that one too.
             while self.frontier(Frontier::Durable) < end {
                 self.check_alive()?;
+                if self.state.lock().end < end {
+                    // Truncated meanwhile: there is no such offset any more.
+                    return Ok(());
+                }
                 self.enqueue();
                 self.committer.run_staged();
             }
@@ -171,21 +220,21 @@ impl LogInner {
 
     /// Writes everything out and leaves the files as Kafka leaves them after a clean shutdown.
     pub(crate) fn close(self: &Arc<Self>) -> Result<()> {
-        if self.state.lock().closed {
+        if std::mem::replace(&mut self.state.lock().closing, true) {
             return Ok(());
         }
-        self.check_alive()?;
-        let end = self.state.lock().end;
-        self.wait_durable(end)?;
-        self.seal_rolled()?;
-        let taken = {
+        let (_one_at_a_time, taken) = loop {
+            let end = self.state.lock().end;
+            self.wait_durable(end)?;
+            self.seal_rolled()?;
+            let guard = self.maintenance()?;
             let mut state = self.state.lock();
-            if state.end != end {
-                return Err(Error::new(ErrorKind::Busy, "appends go on while the log closes"));
+            // What was under way when the log began to close has ended by the next round.
+            if state.durable_end == state.end && state.to_seal.is_empty() {
+                state.closed = true;
+                state.active.indexer.close();
+                break (guard, Checkpoint::take(&state));
             }
-            state.closed = true;
-            state.active.indexer.close();
-            Checkpoint::take(&state)
         };
         self.fail(Error::new(ErrorKind::Closed, format!("{} was closed", self.name)));
         self.trim_active()?;
@@ -218,9 +267,10 @@ impl LogInner {
             let mut state = self.state.lock();
             let log_start = state.log_start;
             state.producers.expire(now_ms, log_start);
-            state.retention_start(now_ms).map(|start| self.shared.veto(&self.name, start))
+            state.retention_start(now_ms)
         };
-        match new_start {
+        // The embedder's own code: it may call this log.
+        match new_start.map(|start| self.shared.veto(&self.name, start)) {
             Some(start) => {
                 self.trim_before(start)?;
                 self.remove_trimmed()
@@ -231,7 +281,7 @@ impl LogInner {
 
     /// Raises the log start offset; see [`Log::trim_before`](super::Log::trim_before).
     pub(super) fn trim_before(self: &Arc<Self>, offset: Offset) -> Result<Offset> {
-        self.check_alive()?;
+        let _one_at_a_time = self.maintenance()?;
         {
             let state = self.state.lock();
             if offset > state.high_watermark {
@@ -272,7 +322,7 @@ impl LogInner {
         if uncovered {
             self.checkpoint()?;
         }
-        let _one_at_a_time = self.maintenance.lock();
+        let _one_at_a_time = self.maintenance()?;
         let gone: Vec<Arc<Segment>> = {
             let mut state = self.state.lock();
             let covered = state.checkpointed_end;
@@ -282,6 +332,7 @@ impl LogInner {
             state.segments.drain(..gone).collect()
         };
         for segment in &gone {
+            segment.retire();
             segment
                 .remove_files()
                 .map_err(|e| Error::io(format!("remove a segment of {}", self.name), e))?;
@@ -293,7 +344,7 @@ impl LogInner {
     pub(super) fn force_roll(self: &Arc<Self>) {
         let now_ms = self.shared.io.clock.now_ms();
         let mut state = self.state.lock();
-        if state.active.size() > 0 {
+        if state.active.size() > 0 && !state.closing {
             let base = state.end;
             self.roll(&mut state, base, now_ms);
             let sealable = !state.to_seal.is_empty();
@@ -306,7 +357,7 @@ impl LogInner {
 
     /// Begins a leader epoch at the log end offset; durable when this returns.
     pub(super) fn begin_leader_epoch(self: &Arc<Self>, epoch: LeaderEpoch) -> Result<()> {
-        self.check_alive()?;
+        let _one_at_a_time = self.maintenance()?;
         let bytes = {
             let mut state = self.state.lock();
             if epoch <= state.leader_epoch() {
@@ -317,7 +368,6 @@ impl LogInner {
             state.epochs.assign(epoch, end);
             state.epochs.encode()
         };
-        let _one_at_a_time = self.maintenance.lock();
         replace_file(self.storage().as_ref(), &self.path, LEADER_EPOCH_CHECKPOINT, &bytes)
             .map_err(|e| Error::io(format!("store an epoch of {}", self.name), e))
     }
@@ -328,24 +378,28 @@ impl LogInner {
         let end = self.state.lock().end;
         self.wait_durable(end)?;
         self.seal_rolled()?;
-        let _one_at_a_time = self.maintenance.lock();
+        let _one_at_a_time = self.maintenance()?;
+        // Only steps of maintenance move the log start, so it stays where it is. It moves back
+        // before anything goes: a log that ended below its start would begin there anew.
+        if offset < self.state.lock().log_start {
+            self.shared.store_log_start(&self.name, &self.path, offset)?;
+        }
         self.committer.exclusively(|| self.truncate_files(offset))
     }
 
     /// With no group under way: cuts the files, then loads the log's state from them again.
     fn truncate_files(self: &Arc<Self>, offset: Offset) -> Result<()> {
         let mut state = self.state.lock();
+        self.check_alive()?;
         if offset >= state.end {
             return Ok(());
         }
         if state.durable_end < state.end {
             return Err(Error::new(ErrorKind::Busy, "appends go on while the log is truncated"));
         }
-        if offset < state.log_start {
-            self.shared.store_log_start(&self.name, &self.path, offset)?;
-        }
         // Truncation is the one operation that does I/O under the lock: an append that came in
         // between would get an offset after something that is about to go.
+        state.segments.iter().for_each(|segment| segment.retire());
         let cut = recover::cut(self, &state.segments, offset).and_then(|()| {
             let log_start = Some(state.log_start.min(offset));
             recover::load(self.source(Arc::clone(&state.config), log_start))
@@ -353,7 +407,10 @@ impl LogInner {
         match cut {
             Ok((loaded, _report)) => {
                 let manual = state.manual_high_watermark.then_some(state.high_watermark);
+                let closing = state.closing;
+                self.note_truncation();
                 *state = loaded.state.into_inner();
+                state.closing = closing;
                 if let Some(high_watermark) = manual {
                     state.manual_high_watermark = true;
                     state.high_watermark = high_watermark.min(state.end);
@@ -377,6 +434,7 @@ impl LogInner {
             path: Arc::clone(&self.path),
             shared: Arc::clone(&self.shared),
             committer: Arc::clone(&self.committer),
+            space: Arc::clone(&self.space),
             config,
             clean: false,
             log_start,

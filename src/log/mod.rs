@@ -27,7 +27,7 @@ pub use api::{
     AbortedTxn, AppendOptions, Appended, Isolation, LogOffsets, Origin, ProducerDescription,
     ReadOptions, ReadOutcome, TimestampedOffset,
 };
-pub(crate) use inner::LogInner;
+pub(crate) use inner::{LogInner, Positions};
 pub use reader::{BatchReader, CommittedFilter, StoredBatch};
 pub use recover::RecoveryReport;
 pub use ticket::{AppendTicket, WaitFor};

@@ -51,7 +51,11 @@ impl LogInner {
                 Err(empty) => return Ok(empty),
             };
             let segment = Arc::clone(&route.segment);
-            let mut outcome = self.follow(route, offset, options)?;
+            let mut outcome = match self.follow(route, offset, options) {
+                // Its files went while this was on its way there; look again where to go.
+                Err(_) if segment.is_retired() && self.is_alive() => continue,
+                followed => followed?,
+            };
             match segment.end() {
                 // Compaction or truncation left nothing at or after `offset` in this segment.
                 Some(end) if outcome.slices.is_empty() && end > from => from = end,

@@ -3,7 +3,7 @@
 use super::LogInner;
 use super::api::{Appended, Isolation};
 use super::wait::{WaitKey, WaitList, Wake};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::options::Durability;
 use crate::types::Offset;
 use std::future::Future;
@@ -19,6 +19,9 @@ struct Registration {
     log: Arc<LogInner>,
     frontier: Frontier,
     end: Offset,
+    /// How often the log had been truncated when an append was staged; `None` for readers, to whom
+    /// a bound that went back is one like any other.
+    truncations: Option<u64>,
     key: Option<WaitKey>,
 }
 
@@ -33,7 +36,7 @@ pub(crate) enum Frontier {
 
 impl Registration {
     fn new(log: Arc<LogInner>, frontier: Frontier, end: Offset) -> Self {
-        Self { log, frontier, end, key: None }
+        Self { log, frontier, end, truncations: None, key: None }
     }
 
     fn list(&self) -> &WaitList {
@@ -42,7 +45,13 @@ impl Registration {
 
     /// The outcome, if it is known: the frontier is there, or the log failed.
     fn outcome(&self) -> Option<Result<()>> {
-        if self.log.frontier(self.frontier) >= self.end {
+        let is_there = self.log.frontier(self.frontier) >= self.end;
+        // After the frontier: what counts as there may have been appended in place of it.
+        if self.truncations.is_some_and(|staged_at| staged_at != self.log.truncations()) {
+            let context = format!("{} was truncated", self.log.name);
+            return Some(Err(Error::new(ErrorKind::Truncated, context)));
+        }
+        if is_there {
             return Some(Ok(()));
         }
         self.log.failure().map(Err)
@@ -89,14 +98,23 @@ pub struct AppendTicket {
 }
 
 impl AppendTicket {
-    pub(super) fn new(log: &Arc<LogInner>, appended: Appended, durability: Durability) -> Self {
+    pub(super) fn new(
+        log: &Arc<LogInner>,
+        appended: Appended,
+        truncations: u64,
+        durability: Durability,
+    ) -> Self {
         let frontier = match durability {
             Durability::Staged => None,
             Durability::Written => Some(Frontier::Written),
             Durability::Durable => Some(Frontier::Durable),
         };
         let end = appended.last_offset.next();
-        let pending = frontier.map(|f| Registration::new(Arc::clone(log), f, end));
+        let pending = frontier.map(|f| {
+            let mut registration = Registration::new(Arc::clone(log), f, end);
+            registration.truncations = Some(truncations);
+            registration
+        });
         if pending.is_none() {
             log.committer().kick();
         }
@@ -114,7 +132,8 @@ impl AppendTicket {
     ///
     /// # Errors
     /// [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned) if the write or flush failed: whether
-    /// the batch will be there after a reopen is unknown.
+    /// the batch will be there after a reopen is unknown. [`ErrorKind::Truncated`] if the log was
+    /// truncated before anybody looked.
     pub fn wait(mut self) -> Result<Appended> {
         if let Some(mut pending) = self.pending.take() {
             if let Some(outcome) = pending.outcome() {

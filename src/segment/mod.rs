@@ -8,6 +8,7 @@ pub(crate) mod name;
 pub(crate) mod scan;
 pub(crate) mod trailer;
 
+use crate::checkpoint::flush_failed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{AbortedIndex, OffsetIndex, TimeIndex};
 use crate::io::{File, OpenMode, Storage};
@@ -42,6 +43,8 @@ pub(crate) struct Segment {
     /// Largest record timestamp, −1 if none.
     largest_timestamp_ms: AtomicI64,
     sealed: AtomicBool,
+    /// Its files are gone or another's: what was not opened before must not be opened now.
+    retired: AtomicBool,
     indexes: Mutex<Option<Arc<Indexes>>>,
     map: Mutex<Option<Bytes>>,
 }
@@ -63,6 +66,7 @@ impl Segment {
             end: AtomicI64::new(i64::MAX),
             largest_timestamp_ms: AtomicI64::new(-1),
             sealed: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
             indexes: Mutex::new(None),
             map: Mutex::new(None),
         }
@@ -115,6 +119,24 @@ impl Segment {
         self.sealed.load(Ordering::Acquire)
     }
 
+    /// Its files are about to go, or to become another's. Who has them open keeps them.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// After opening a file: it was this segment's unless the segment was retired by now.
+    fn check_not_retired(&self) -> Result<()> {
+        if self.is_retired() {
+            let context = format!("segment {} is no longer part of its log", self.base);
+            return Err(Error::new(ErrorKind::Closed, context));
+        }
+        Ok(())
+    }
+
     /// Ends appending: the segment reaches to `end` and keeps its indexes for readers.
     pub(crate) fn roll(&self, end: Offset, indexes: Indexes) {
         *self.indexes.lock() = Some(Arc::new(indexes));
@@ -149,7 +171,9 @@ impl Segment {
         let file = self
             .storage
             .open(&path, OpenMode::Read, false)
-            .map_err(|e| Error::io(format!("open {}", path.display()), e))?;
+            .map_err(|e| Error::io(format!("open {}", path.display()), e));
+        self.check_not_retired()?;
+        let file = file?;
         *slot = Some(Arc::clone(&file));
         Ok(file)
     }
@@ -180,7 +204,9 @@ impl Segment {
             Some(loaded) => loaded,
             None => scan::rebuild_indexes(self, index_interval_bytes)?,
         };
-        let loaded = Arc::new(Indexes { offsets, times, aborted: self.load_aborted()? });
+        let aborted = self.load_aborted()?;
+        self.check_not_retired()?;
+        let loaded = Arc::new(Indexes { offsets, times, aborted });
         *self.indexes.lock() = Some(Arc::clone(&loaded));
         Ok(loaded)
     }
@@ -224,7 +250,7 @@ impl Segment {
     pub(crate) fn seal(&self) -> io::Result<()> {
         let file = self.file().map_err(io::Error::other)?;
         file.set_len(self.size())?;
-        file.sync()?;
+        file.sync().map_err(flush_failed)?;
         let indexes = self.indexes.lock().clone();
         if let Some(indexes) = indexes {
             self.write_index(FileKind::OffsetIndex, &indexes.offsets.encode())?;
@@ -232,7 +258,7 @@ impl Segment {
             // Even if it is empty: a missing one means that it must be built again.
             self.write_index(FileKind::TxnIndex, &indexes.aborted.encode())?;
         }
-        self.storage.sync_dir(&self.dir)?;
+        self.storage.sync_dir(&self.dir).map_err(flush_failed)?;
         // The next user opens it for reading only: nothing can write it any more.
         *self.file.lock() = None;
         self.sealed.store(true, Ordering::Release);

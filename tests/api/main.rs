@@ -7,5 +7,9 @@
 
 mod append;
 mod common;
+mod concurrency;
+mod hooked;
+mod markers;
 mod producers;
+mod space;
 mod transactions;

@@ -1,13 +1,13 @@
 //! One seeded history: operations, faults, crashes, and the oracle's verdict after each recovery.
 
+use crate::judge;
 use crate::model::{Model, Staged};
 use crate::rng::Rng;
-use oncelog::batch::DecodeLimits;
 use oncelog::io::sim::{Crash, Fault, FaultKind, SimDisk};
 use oncelog::planted::Planted;
 use oncelog::{
-    AppendOptions, AppendTicket, Engine, EngineOptions, ErrorKind, Isolation, Log, LogConfig,
-    LogName, Offset, Origin,
+    AppendOptions, AppendTicket, Engine, EngineOptions, ErrorKind, Log, LogConfig, LogName, Offset,
+    Origin,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,37 +141,13 @@ impl History {
         let model = &self.models[log];
         let base = model.end();
         let sequence = if pid < 0 { -1 } else { model.next_sequence(pid) };
-        self.stage(
-            log,
-            Staged {
-                base,
-                last: base + i64::try_from(count).unwrap() - 1,
-                pid,
-                sequence,
-                transactional: pid >= 3,
-                marker: None,
-                values,
-                acknowledged: false,
-            },
-        )
+        self.stage(log, Staged::data(base, pid, sequence, values))
     }
 
     fn end_transaction(&mut self, log: usize) -> Verdict {
         let base = self.models[log].end();
         let (pid, commit) = ([3, 4][self.rng.below(2)], self.rng.percent(50));
-        self.stage(
-            log,
-            Staged {
-                base,
-                last: base,
-                pid,
-                sequence: -1,
-                transactional: true,
-                marker: Some(commit),
-                values: Vec::new(),
-                acknowledged: false,
-            },
-        )
+        self.stage(log, Staged::marker(base, pid, commit))
     }
 
     fn stage(&mut self, log: usize, staged: Staged) -> Verdict {
@@ -179,7 +155,7 @@ impl History {
         if staged.marker.is_some() {
             options.origin = Origin::Coordinator;
         }
-        match self.logs[log].append(&staged.bytes(), &options) {
+        match self.logs[log].append(&staged.bytes, &options) {
             Ok(ticket) => {
                 let appended = ticket.appended();
                 if appended.duplicate || appended.base_offset.get() != staged.base {
@@ -242,7 +218,7 @@ impl History {
         if age >= 5 && !is_open {
             return Ok(());
         }
-        match self.logs[log].append(&batch.bytes(), &AppendOptions::default()) {
+        match self.logs[log].append(&batch.bytes, &AppendOptions::default()) {
             Ok(ticket) => {
                 let appended = ticket.appended();
                 drop(ticket);
@@ -354,28 +330,7 @@ impl History {
             }
         }
         for log in 0..LOGS {
-            self.judge(log)?;
-        }
-        Ok(())
-    }
-
-    fn judge(&mut self, log: usize) -> Verdict {
-        let offsets = self.logs[log].offsets();
-        let (start, end) = (offsets.log_start_offset.get(), offsets.log_end_offset.get());
-        self.models[log].recover_to(start, end)?;
-        self.check_reads(log)?;
-        for pid in 1..=4 {
-            let last_five: Vec<Staged> =
-                self.models[log].data_of(pid).rev().take(5).cloned().collect();
-            for batch in last_five {
-                let appended = self.logs[log]
-                    .append(&batch.bytes(), &AppendOptions::default())
-                    .map_err(|e| format!("after recovery, retry of {batch:?}: {e:?}"))?
-                    .appended();
-                if !appended.duplicate || appended.base_offset.get() != batch.base {
-                    return Err(format!("after recovery, retry of {batch:?} gave {appended:?}"));
-                }
-            }
+            judge::after_recovery(&self.logs[log], &mut self.models[log])?;
         }
         Ok(())
     }
@@ -383,38 +338,11 @@ impl History {
     fn check_reads(&mut self, log: usize) -> Verdict {
         let offsets = self.logs[log].offsets();
         let start = offsets.log_start_offset.get();
-        let high_watermark = offsets.high_watermark.get();
-        let model = &mut self.models[log];
-        model.seen_end = model.seen_end.max(high_watermark);
-        let last_stable = model.last_stable(high_watermark, start);
-        if offsets.last_stable_offset.get() != last_stable {
-            // An ended transaction whose marker is not durable yet holds readers back, too.
-            let ends_later = model.end() > high_watermark;
-            if !ends_later || offsets.last_stable_offset.get() > high_watermark {
-                return Err(format!("{offsets:?}, but the last stable offset is {last_stable}"));
-            }
-        }
-        let span = usize::try_from(high_watermark - start).unwrap();
+        let span = usize::try_from(offsets.high_watermark.get() - start).unwrap();
         let from = start + i64::try_from(self.rng.below(span + 1)).unwrap();
-        let bounds = [
-            (Isolation::ReadUncommitted, high_watermark),
-            (Isolation::ReadCommitted, offsets.last_stable_offset.get()),
-        ];
-        for (isolation, bound) in bounds {
-            let committed = isolation == Isolation::ReadCommitted;
-            let expected = self.models[log].values(from, bound, committed);
-            let found = match values(&self.logs[log], from, isolation) {
-                Err(_) if !self.disk.is_powered() => return self.crash(),
-                found => found?,
-            };
-            if found != expected {
-                let short = |v: &[(i64, String)]| -> Vec<i64> { v.iter().map(|x| x.0).collect() };
-                return Err(format!(
-                    "{isolation:?} from {from} to {bound}: read {:?}, expected {:?}",
-                    short(&found),
-                    short(&expected)
-                ));
-            }
+        match judge::reads(&self.logs[log], &mut self.models[log], from) {
+            Err(_) if !self.disk.is_powered() => return self.crash(),
+            verdict => verdict?,
         }
         self.disk.clock().advance(Duration::from_millis(7));
         Ok(())
@@ -429,19 +357,4 @@ fn open(disk: &Arc<SimDisk>, planted: Planted) -> Result<Engine, String> {
 
 fn load(engine: &Engine) -> Result<Vec<Log>, String> {
     (0..LOGS).map(|i| engine.log(&name(i)).map_err(|e| format!("load: {e:?}"))).collect()
-}
-
-fn values(log: &Log, from: i64, isolation: Isolation) -> Result<Vec<(i64, String)>, String> {
-    let mut out = Vec::new();
-    let failed = |e: oncelog::Error| format!("{isolation:?} read from {from}: {e:?}");
-    for stored in log.batches(Offset::new(from), isolation) {
-        let stored = stored.map_err(failed)?;
-        let records = stored.batch().records(&DecodeLimits::default()).map_err(failed)?;
-        for record in records.iter() {
-            let record = record.map_err(failed)?;
-            let value = record.value().unwrap_or_default().to_vec();
-            out.push((record.offset().get(), String::from_utf8(value).map_err(|e| e.to_string())?));
-        }
-    }
-    Ok(out)
 }

@@ -120,6 +120,23 @@ impl Content {
         }
     }
 
+    /// What a failed flush left undecided is read from the medium, and decided by that.
+    pub(super) fn drop_cache(&mut self, chooser: &mut Chooser) {
+        let abandoned = |versions: &Vec<Version>| versions.last().is_some_and(|v| v.abandoned);
+        let sectors: Vec<usize> =
+            self.sectors.iter().filter(|(_, v)| abandoned(v)).map(|(&sector, _)| sector).collect();
+        for sector in sectors {
+            let versions = self.sectors.remove(&sector).unwrap_or_default();
+            let chosen = chooser.prefix(versions.len()).checked_sub(1);
+            let bytes = match chosen.and_then(|nth| versions.get(nth)) {
+                Some(version) => version.bytes,
+                None => get(&self.durable, sector),
+            };
+            put(&mut self.visible, sector, &bytes);
+            put(&mut self.durable, sector, &bytes);
+        }
+    }
+
     /// Sectors, and one for the length, whose durable state is undecided.
     pub(super) fn undecided(&self) -> usize {
         self.sectors.len() + usize::from(!self.lengths.is_empty())
@@ -201,6 +218,15 @@ fn cut_at(lengths: &[Length], sector: usize) -> u64 {
     let end = (sector + 1) * SECTOR_BYTES;
     let cuts = lengths.iter().filter(|length| length.cut && length.len < end);
     cuts.map(|length| length.at).max().unwrap_or(0)
+}
+
+/// A sector of an image, as far as the image's length goes.
+fn get(image: &[u8], sector: usize) -> [u8; SECTOR_BYTES] {
+    let mut bytes = [0; SECTOR_BYTES];
+    let start = (sector * SECTOR_BYTES).min(image.len());
+    let end = (start + SECTOR_BYTES).min(image.len());
+    bytes[..end - start].copy_from_slice(&image[start..end]);
+    bytes
 }
 
 /// Puts a sector into an image, as far as the image's length goes.

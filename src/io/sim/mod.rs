@@ -42,19 +42,34 @@ pub struct SimDisk {
     random: Arc<SimRandom>,
 }
 
+/// When, relative to one operation, the power goes; see [`SimDisk::cut_at`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Moment {
+    /// The operation never reached the disk.
+    Before,
+    /// It took effect, as far as something that is not flushed does, and nobody was told. A flush
+    /// of its own that a durable write asks for did not happen; a plain flush did.
+    During,
+}
+
 /// Which calls a [`Fault`] hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FaultKind {
-    /// Reads fail.
+    /// Reads and listings fail.
     Read,
     /// Writes fail; a part of the bytes may be there afterwards.
     Write,
     /// Flushes fail: of files, of directories, and those of durable writes.
     Flush,
+    /// Changes of a file's length fail, without an effect.
+    Length,
+    /// Creating, renaming and removing fail, without an effect.
+    Name,
 }
 
-/// A planned `EIO`.
+/// A planned error: `EIO`, or `ENOSPC` if it is [`full`](Fault::full).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fault {
@@ -66,19 +81,28 @@ pub struct Fault {
     pub sticky: bool,
     /// Only on paths that contain this text; empty for all.
     pub path: String,
+    /// `ENOSPC` instead of `EIO`.
+    pub full: bool,
 }
 
 impl Fault {
     /// A fault that hits one call, after `after` good ones, on any path.
     #[must_use]
     pub fn new(kind: FaultKind, after: u64) -> Self {
-        Self { kind, after, sticky: false, path: String::new() }
+        Self { kind, after, sticky: false, path: String::new(), full: false }
     }
 
     /// The same, and every call after it.
     #[must_use]
     pub fn sticky(mut self) -> Self {
         self.sticky = true;
+        self
+    }
+
+    /// The same with `ENOSPC`: the disk has no room for this one call.
+    #[must_use]
+    pub fn full(mut self) -> Self {
+        self.full = true;
         self
     }
 
@@ -139,7 +163,12 @@ impl SimDisk {
     /// Cuts the power during operation number `operation` (the first is 1): it may have taken effect
     /// or not, and it and every later call fail until the disk is [`crash`](Self::crash)ed.
     pub fn crash_after(&self, operation: u64) {
-        self.state.lock().dies_at = Some(operation);
+        self.state.lock().dies_at = Some((operation, None));
+    }
+
+    /// [`crash_after`](Self::crash_after), with the moment chosen instead of left to chance.
+    pub fn cut_at(&self, operation: u64, moment: Moment) {
+        self.state.lock().dies_at = Some((operation, Some(moment)));
     }
 
     /// Cuts the power now: every later call fails.
@@ -188,6 +217,24 @@ impl SimDisk {
     /// Forgets planned faults.
     pub fn heal(&self) {
         self.state.lock().faults.clear();
+    }
+
+    /// The faults that are still to come, with as many good calls before them as are left.
+    #[must_use]
+    pub fn planned_faults(&self) -> Vec<Fault> {
+        self.state.lock().faults.clone()
+    }
+
+    /// How many calls planned faults have hit so far; a power cut or a kill starts over.
+    #[must_use]
+    pub fn faults_met(&self) -> u64 {
+        self.state.lock().faults_met
+    }
+
+    /// Every file there is, as readers see it, in path order.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.state.lock().names.files()
     }
 
     /// Limits the bytes of all files together; a write past it is `StorageFull`.

@@ -8,7 +8,7 @@ use super::content::Content;
 use super::crash::Chooser;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 pub(super) type NodeId = u64;
 
@@ -183,6 +183,23 @@ impl Names {
 
     pub(super) fn is_dir(&self, node: NodeId) -> bool {
         matches!(self.nodes.get(&node), Some(Node::Dir { .. }))
+    }
+
+    /// Every file's path, in order.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut open = vec![(PathBuf::from("/"), ROOT)];
+        while let Some((path, id)) = open.pop() {
+            match self.nodes.get(&id) {
+                Some(Node::Dir { visible, .. }) => {
+                    open.extend(visible.iter().map(|(name, node)| (path.join(name), *node)));
+                }
+                Some(Node::File(_)) => found.push(path),
+                None => {}
+            }
+        }
+        found.sort();
+        found
     }
 
     /// Bytes of every file that has a name.

@@ -3,7 +3,7 @@
 
 use super::names::{Names, NodeId};
 use super::rng::Rng;
-use super::{Fault, FaultKind, Violation};
+use super::{Fault, FaultKind, Moment, Violation};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
@@ -17,8 +17,10 @@ pub(super) struct State {
     pub(super) rng: Rng,
     pub(super) powered: bool,
     pub(super) operations: u64,
-    pub(super) dies_at: Option<u64>,
+    /// The operation during which the power goes; chance says when if nobody else does.
+    pub(super) dies_at: Option<(u64, Option<Moment>)>,
     pub(super) faults: Vec<Fault>,
+    pub(super) faults_met: u64,
     pub(super) capacity: Option<u64>,
     pub(super) direct: bool,
     pub(super) locked: BTreeSet<NodeId>,
@@ -37,6 +39,7 @@ impl State {
             operations: 0,
             dies_at: None,
             faults: Vec::new(),
+            faults_met: 0,
             capacity: None,
             direct: true,
             locked: BTreeSet::new(),
@@ -70,8 +73,8 @@ impl State {
     ) -> io::Result<T> {
         self.check_power()?;
         self.operations += 1;
-        let dies = self.dies_at.is_some_and(|operation| self.operations >= operation);
-        let outcome = if dies && self.rng.percent(50) { Err(power_is_off()) } else { effect(self) };
+        let dies = self.dying();
+        let outcome = if dies && self.dies_before() { Err(power_is_off()) } else { effect(self) };
         if dies {
             self.powered = false;
         }
@@ -135,6 +138,7 @@ impl State {
             if len < content.protected.min(content.visible().len()) {
                 state.violate(path, len);
             }
+            state.fault(FaultKind::Length, path)?;
             let grown = len.saturating_sub(state.names.file(node)?.visible().len());
             if state.room(node, len - grown, grown)? < grown {
                 return Err(io::Error::from_raw_os_error(ENOSPC));
@@ -144,10 +148,23 @@ impl State {
         })
     }
 
+    /// One change of a name.
+    pub(super) fn change_name<T>(
+        &mut self,
+        label: &str,
+        path: &Path,
+        change: impl FnOnce(&mut Names) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.operate(label, path, |state| {
+            state.fault(FaultKind::Name, path)?;
+            change(&mut state.names)
+        })
+    }
+
     /// Whether a planned fault hits this call.
     pub(super) fn fault(&mut self, kind: FaultKind, path: &Path) -> io::Result<()> {
         let path = path.to_string_lossy();
-        let mut hit = false;
+        let mut hit = None;
         self.faults.retain_mut(|fault| {
             if fault.kind != kind || !path.contains(&fault.path) {
                 return true;
@@ -156,10 +173,12 @@ impl State {
                 fault.after -= 1;
                 return true;
             }
-            hit = true;
+            hit = Some(if fault.full { ENOSPC } else { EIO });
             fault.sticky
         });
-        if hit { Err(io::Error::from_raw_os_error(EIO)) } else { Ok(()) }
+        let Some(code) = hit else { return Ok(()) };
+        self.faults_met += 1;
+        Err(io::Error::from_raw_os_error(code))
     }
 
     pub(super) fn free_space(&self) -> u64 {
@@ -178,7 +197,14 @@ impl State {
     }
 
     fn dying(&self) -> bool {
-        self.dies_at.is_some_and(|operation| self.operations >= operation)
+        self.dies_at.is_some_and(|(operation, _)| self.operations >= operation)
+    }
+
+    fn dies_before(&mut self) -> bool {
+        match self.dies_at {
+            Some((_, Some(moment))) => moment == Moment::Before,
+            _ => self.rng.percent(50),
+        }
     }
 
     /// How many of `len` bytes at `position` the disk has space for.

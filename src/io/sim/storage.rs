@@ -1,5 +1,6 @@
 //! The simulated disk as a [`Storage`], and its files.
 
+use super::crash::{Chooser, Crash};
 use super::names::NodeId;
 use super::state::{State, to_usize};
 use super::{FaultKind, SimDisk};
@@ -18,7 +19,7 @@ impl Storage for SimDisk {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.state.lock().operate("create_dir", path, |state| state.names.create_dir(path))
+        self.state.lock().change_name("create_dir", path, |names| names.create_dir(path))
     }
 
     fn list_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
@@ -47,7 +48,7 @@ impl Storage for SimDisk {
             (OpenMode::CreateNew, Ok(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
             (OpenMode::CreateNew | OpenMode::Truncate, Err(_)) => {
                 let place = state.names.place(path)?;
-                state.operate("create", path, |state| state.names.create_file(place))?
+                state.change_name("create", path, |names| names.create_file(place))?
             }
             (OpenMode::Truncate, Ok(node)) => {
                 state.names.file(node)?;
@@ -67,18 +68,17 @@ impl Storage for SimDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.state.lock().operate("rename", from, |state| {
-            state.record("to", to, &[]);
-            state.names.rename(from, to)
-        })
+        let mut state = self.state.lock();
+        state.record("to", to, &[]);
+        state.change_name("rename", from, |names| names.rename(from, to))
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.state.lock().operate("remove_file", path, |state| state.names.remove_file(path))
+        self.state.lock().change_name("remove_file", path, |names| names.remove_file(path))
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.state.lock().operate("remove_dir", path, |state| state.names.remove_dir(path))
+        self.state.lock().change_name("remove_dir", path, |names| names.remove_dir(path))
     }
 
     fn lock_dir(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
@@ -176,6 +176,14 @@ impl File for SimFile {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.state.lock();
         state.operate("sync", &self.path, |state| state.flush(self.node, &self.path, None))
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.check_power()?;
+        let mut chooser = Chooser::new(&Crash::Random { seed: state.rng.next(), garbage: false });
+        state.names.file_mut(self.node)?.drop_cache(&mut chooser);
+        Ok(())
     }
 
     fn map(&self, len: usize) -> io::Result<Option<Bytes>> {

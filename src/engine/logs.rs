@@ -1,0 +1,210 @@
+//! Creating, loading and deleting logs, each under its slot's work lock.
+
+use super::EngineInner;
+use super::directory::DataDirectory;
+use super::registry::{Found, Registry, Slot};
+use crate::checkpoint::{self, LOG_START_CHECKPOINT};
+use crate::error::{Error, ErrorKind, Result};
+use crate::io::Io;
+use crate::log::Log;
+use crate::log::recover;
+use crate::options::{LogConfig, LogName};
+use crate::segment::name::{delete_dir_name, is_delete_dir};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The log of a Kafka controller that shares the data directory: not ours to load, recover or close
+/// (D-1).
+const CLUSTER_METADATA_DIR: &str = "__cluster_metadata-0";
+
+impl EngineInner {
+    /// Adds a log and its files.
+    pub(super) fn create(&self, name: &LogName, id: [u8; 16], config: LogConfig) -> Result<Log> {
+        if name.to_string() == CLUSTER_METADATA_DIR {
+            let context = format!("{name} is the name of a Kafka controller's own log");
+            return Err(Error::new(ErrorKind::Invalid, context));
+        }
+        let directory = self.registry.emptiest_of(self.shared.directories.len());
+        let slot = Arc::new(Slot::new(name.clone(), directory, false));
+        // Taken before anybody else can find the slot: they wait until the log is there.
+        let _work = slot.work.lock();
+        self.registry.insert(&slot)?;
+        let data = &self.shared.directories[directory];
+        // A crash in the middle of deleting the last log of this name may have left its log start.
+        let created = self
+            .forget(data, name)
+            .and_then(|()| recover::create(self.source(&slot, false, config), id));
+        match created {
+            Ok(inner) => {
+                let log = Log::new(Arc::new(inner));
+                slot.set_loaded(&log);
+                Ok(log)
+            }
+            Err(error) => {
+                slot.set_deleted();
+                // What there is of it must not be in the way of the next attempt. If it cannot be
+                // removed either, the next open finds a log that is empty.
+                let _ = self.shared.io.storage.remove_dir(&self.path(&slot));
+                self.registry.remove(&slot);
+                Err(error)
+            }
+        }
+    }
+
+    /// The log of that name, loaded if it was not.
+    pub(super) fn find(&self, name: &LogName) -> Result<Log> {
+        let slot = self.registry.slot(name)?;
+        match slot.find()? {
+            Found::Log(log) => Ok(log),
+            Found::Unloaded { .. } => self.load(&slot),
+        }
+    }
+
+    /// Loads a log, or finds that somebody else did meanwhile.
+    pub(super) fn load(&self, slot: &Slot) -> Result<Log> {
+        let _work = slot.work.lock();
+        let clean = match slot.find()? {
+            Found::Log(log) => return Ok(log),
+            Found::Unloaded { clean } => clean,
+        };
+        let source = self.source(slot, clean, self.shared.options.log.clone());
+        let (inner, report) = recover::load(source)?;
+        if !report.is_clean() || !report.rebuilt.is_empty() {
+            self.reports.lock().push(report);
+        }
+        let log = Log::new(Arc::new(inner));
+        slot.set_loaded(&log);
+        Ok(log)
+    }
+
+    /// Removes a log with its files.
+    pub(super) fn delete(&self, name: &LogName) -> Result<()> {
+        let slot = self.registry.slot(name)?;
+        let _work = slot.work.lock();
+        // Once more with the lock: it may have gone meanwhile.
+        let loaded = match slot.find()? {
+            Found::Log(log) => Some(log),
+            Found::Unloaded { .. } => None,
+        };
+        let data = &self.shared.directories[slot.directory];
+        let doomed = data.path.join(delete_dir_name(name, self.unique()));
+        let rename = || self.move_away(data, &slot, &doomed);
+        let moved = match &loaded {
+            Some(log) => log.inner().retire(rename),
+            None => rename(),
+        };
+        if let Err(error) = moved {
+            // Under which name it is now is for the next load to find out.
+            slot.set_unloaded();
+            return Err(error);
+        }
+        slot.set_deleted();
+        let forgotten = self.forget(data, name);
+        self.registry.remove(&slot);
+        forgotten?;
+        let storage = &self.shared.io.storage;
+        storage
+            .remove_dir(&doomed)
+            .map_err(|e| Error::io(format!("delete {}", doomed.display()), e))
+    }
+
+    /// From here on a crash finishes the deletion.
+    fn move_away(&self, data: &DataDirectory, slot: &Slot, doomed: &Path) -> Result<()> {
+        let path = self.path(slot);
+        let storage = &self.shared.io.storage;
+        storage
+            .rename(&path, doomed)
+            .and_then(|()| storage.sync_dir(&data.path))
+            .map_err(|e| Error::io(format!("delete {}", path.display()), e))
+    }
+
+    /// Takes a log out of the data directory's checkpoints: a new one of its name begins at 0.
+    fn forget(&self, data: &DataDirectory, name: &LogName) -> Result<()> {
+        let mut checkpoints = data.checkpoints.lock();
+        checkpoints.recovery_points.offsets.remove(name);
+        checkpoints.high_watermarks.offsets.remove(name);
+        if checkpoints.log_starts.offsets.remove(name).is_some() {
+            let bytes = checkpoints.log_starts.encode();
+            data.replace(&self.shared, LOG_START_CHECKPOINT, &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// The id of a log's topic, without loading the log.
+    pub(super) fn id(&self, slot: &Slot) -> Result<[u8; 16]> {
+        if let Some(id) = slot.id.get() {
+            return Ok(*id);
+        }
+        let id = recover::read_id(&self.shared, &self.path(slot))?;
+        // Kafka writes the file lazily, so a missing one is looked for again.
+        Ok(if id == [0; 16] { id } else { *slot.id.get_or_init(|| id) })
+    }
+
+    /// Loads every log of the directories that were not closed in order.
+    pub(super) fn recover_unclean(&self) -> Result<()> {
+        for slot in self.registry.all() {
+            if matches!(slot.find()?, Found::Unloaded { clean: false }) {
+                self.load(&slot)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, slot: &Slot) -> PathBuf {
+        self.shared.directories[slot.directory].path.join(slot.name.to_string())
+    }
+
+    fn source(&self, slot: &Slot, clean: bool, config: LogConfig) -> recover::Source {
+        let data = &self.shared.directories[slot.directory];
+        recover::Source {
+            name: slot.name.clone(),
+            path: self.path(slot).into(),
+            shared: Arc::clone(&self.shared),
+            committer: Arc::clone(&data.committer),
+            space: Arc::clone(&data.space),
+            config: Arc::new(config),
+            clean,
+            log_start: data.checkpoints.lock().log_starts.offsets.get(&slot.name).copied(),
+        }
+    }
+
+    fn unique(&self) -> [u8; 16] {
+        let mut uuid = [0; 16];
+        for half in uuid.chunks_exact_mut(8) {
+            half.copy_from_slice(&self.shared.io.random.next_u64().to_be_bytes());
+        }
+        uuid
+    }
+}
+
+/// Finds the logs of a data directory, and finishes deletions that a crash interrupted.
+pub(super) fn find(
+    io: &Io,
+    path: &Path,
+    directory: usize,
+    clean: bool,
+    registry: &Registry,
+) -> Result<()> {
+    let failed = |e| Error::io(format!("list {}", path.display()), e);
+    for entry in io.storage.list_dir(path).map_err(failed)? {
+        if !entry.is_dir {
+            if checkpoint::is_temporary(&entry.name) {
+                io.storage.remove_file(&path.join(&entry.name)).map_err(failed)?;
+            }
+            continue;
+        }
+        if entry.name == CLUSTER_METADATA_DIR {
+            continue;
+        }
+        if is_delete_dir(&entry.name) {
+            io.storage.remove_dir(&path.join(&entry.name)).map_err(failed)?;
+        } else if let Some(name) = LogName::from_dir_name(&entry.name) {
+            let slot = Arc::new(Slot::new(name, directory, clean));
+            registry.insert(&slot).map_err(|_exists| {
+                let context = format!("{} is in two data directories", slot.name);
+                Error::new(ErrorKind::Invalid, context)
+            })?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! The file side of a truncation.
+
+use crate::checkpoint;
+use crate::error::{Error, Result};
+use crate::io::OpenMode;
+use crate::log::LogInner;
+use crate::segment::Segment;
+use crate::segment::name::{FileKind, Suffix, parse_file_name, segment_file};
+use crate::segment::scan::{Scanner, Step};
+use crate::types::Offset;
+use std::io;
+use std::sync::Arc;
+
+/// Removes every batch that reaches `offset` or beyond, and every state that knows of one. A crash
+/// in between leaves a log that ends earlier or later, never one with a hole or with producers that
+/// know more than the log: each step is durable before the next one, since names that are not
+/// flushed survive a power cut in any combination.
+pub(in crate::log) fn cut(log: &LogInner, segments: &[Arc<Segment>], offset: Offset) -> Result<()> {
+    let failed = |e| Error::io(format!("truncate {}", log.name), e);
+    let storage = log.storage();
+    let flush_names = || storage.sync_dir(&log.path).map_err(failed);
+    for entry in storage.list_dir(&log.path).map_err(failed)? {
+        let newer = matches!(
+            parse_file_name(&entry.name),
+            Some((at, FileKind::State | FileKind::Snapshot, Suffix::None)) if at > offset
+        );
+        if newer {
+            storage.remove_file(&log.path.join(&entry.name)).map_err(failed)?;
+        }
+    }
+    flush_names()?;
+    // Last segment first: what is left is always a prefix.
+    for segment in segments.iter().rev() {
+        if segment.base() >= offset && segment.base() != segments[0].base() {
+            segment.remove_files().map_err(failed)?;
+            flush_names()?;
+            continue;
+        }
+        cut_segment(log, segment, offset).map_err(failed)?;
+        break;
+    }
+    flush_names()
+}
+
+/// Keeps the batches of a segment that end before `offset`, in a file of their own: whoever maps or
+/// reads the old one keeps it unchanged.
+fn cut_segment(log: &LogInner, segment: &Segment, offset: Offset) -> io::Result<()> {
+    let storage = log.storage();
+    let path = segment.path(FileKind::Log);
+    let file = storage.open(&path, OpenMode::Read, false)?;
+    let mut scanner = Scanner::new(Arc::clone(&file), 0, file.len()?);
+    let mut kept = 0;
+    while let Step::Batch { position, batch } = scanner.step()? {
+        if batch.last_offset() >= offset {
+            break;
+        }
+        kept = position + batch.size() as u64;
+    }
+    let name = segment_file(segment.base(), FileKind::Log);
+    let temporary = log.path.join(checkpoint::temporary_name(&name));
+    let copy = storage.open(&temporary, OpenMode::Truncate, false)?;
+    let mut buffer = vec![0; 1 << 20];
+    let mut at = 0;
+    while at < kept {
+        let want = usize::try_from(kept - at).unwrap_or(usize::MAX).min(buffer.len());
+        let read = file.read_at(&mut buffer[..want], at)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        copy.write_at(&buffer[..read], at)?;
+        at += read as u64;
+    }
+    copy.sync()?;
+    for kind in [FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TxnIndex] {
+        match storage.remove_file(&segment.path(kind)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
+    storage.rename(&temporary, &path)
+}

@@ -1,0 +1,125 @@
+//! Loading a log: from its files to the state it had, whatever happened in between.
+//!
+//! ```text
+//! newest usable state (`.state`, else Kafka's `.snapshot`)      producers as of offset X
+//! segments below X                                              sealed, trusted, opened lazily
+//! segments from X on, batch by batch:
+//!     right                 index it, replay it
+//!     wrong, and everything from here on may be un-flushed  →   torn tail: cut, reported
+//!     wrong, below the durable watermark                    →   damage: kept, reported, skipped
+//! ```
+//!
+//! The durable watermark is the largest of X and what any group's trailer says (see
+//! `segment::trailer`). After a clean close X is the log end offset and the walk covers the last
+//! few kilobytes. Nothing found here is trusted: every count, length and offset is checked, and a
+//! crash in the middle of it leaves files that load the same way again.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `loader` | the steps of a load and what they gather |
+//! | `states` | what is taken over from state files, epochs, transaction indexes |
+//! | `walk` | one segment, batch by batch |
+//! | `damage` | torn tail or damage: the durable watermark |
+//! | `finish` | from walked segments to the log's rolled and active ones |
+//! | `cut` | the file side of a truncation |
+
+mod cut;
+mod damage;
+mod finish;
+mod loader;
+mod states;
+mod walk;
+
+pub(super) use cut::cut;
+
+use super::LogInner;
+use crate::checkpoint::{self, PartitionMetadata};
+use crate::commit::Committer;
+use crate::engine::{Shared, Space};
+use crate::error::{Error, Result};
+use crate::io::OpenMode;
+use crate::options::{LogConfig, LogName};
+use crate::segment::name::{FileKind, PARTITION_METADATA, segment_file};
+use crate::types::Offset;
+use loader::Loader;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Largest state file that is read.
+const STATE_BYTES_MAX: usize = 2 << 30;
+/// Largest text file that is read.
+const TEXT_BYTES_MAX: usize = 64 << 20;
+
+/// What loading a log found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// The log.
+    pub log: String,
+    /// Bytes of batches that were read and checked.
+    pub scanned_bytes: u64,
+    /// Bytes of a torn tail that were cut: they had not been acknowledged.
+    pub cut_bytes: u64,
+    /// Ranges of offsets, first and next, whose bytes are damaged. They stay on disk and unreadable.
+    pub damaged: Vec<(Offset, Offset)>,
+    /// Derived files that were missing or wrong and were built again.
+    pub rebuilt: Vec<String>,
+}
+
+impl RecoveryReport {
+    /// Whether nothing had to be cut, and nothing is damaged.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.cut_bytes == 0 && self.damaged.is_empty()
+    }
+}
+
+/// What loading needs to know.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) name: LogName,
+    pub(crate) path: Arc<Path>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) committer: Arc<Committer>,
+    pub(crate) space: Arc<Space>,
+    pub(crate) config: Arc<LogConfig>,
+    /// The data directory was closed in order.
+    pub(crate) clean: bool,
+    /// From the data directory's checkpoint, if it lists the log.
+    pub(crate) log_start: Option<Offset>,
+}
+
+/// Writes the files of a fresh log and loads it. Durable when this returns.
+pub(crate) fn create(source: Source, id: [u8; 16]) -> Result<LogInner> {
+    let storage = &source.shared.io.storage;
+    let failed = |e| Error::io(format!("create {}", source.path.display()), e);
+    storage.create_dir(&source.path).map_err(failed)?;
+    let metadata = PartitionMetadata { topic_id: id }.encode();
+    checkpoint::replace_file(storage.as_ref(), &source.path, PARTITION_METADATA, &metadata)
+        .map_err(failed)?;
+    let name = segment_file(Offset::ZERO, FileKind::Log);
+    let file = storage.open(&source.path.join(name), OpenMode::CreateNew, true).map_err(failed)?;
+    file.sync().map_err(failed)?;
+    storage.sync_dir(&source.path).map_err(failed)?;
+    if let Some(parent) = source.path.parent() {
+        storage.sync_dir(parent).map_err(failed)?;
+    }
+    let log = load(source)?.0;
+    log.checkpoint_now()?;
+    Ok(log)
+}
+
+/// Loads a log from its directory.
+pub(crate) fn load(source: Source) -> Result<(LogInner, RecoveryReport)> {
+    Loader::new(source)?.run()
+}
+
+/// The topic id in a log's directory; zero where there is none yet (Kafka writes it lazily).
+pub(crate) fn read_id(shared: &Shared, path: &Path) -> Result<[u8; 16]> {
+    let path = path.join(PARTITION_METADATA);
+    let bytes = checkpoint::read_file(shared.io.storage.as_ref(), &path, TEXT_BYTES_MAX)
+        .map_err(|e| Error::io(format!("read {}", path.display()), e))?;
+    let Some(bytes) = bytes else { return Ok([0; 16]) };
+    let metadata = PartitionMetadata::decode(&bytes).map_err(|e| e.into_error(&path))?;
+    Ok(metadata.topic_id)
+}

@@ -1,0 +1,35 @@
+//! What the simulator found once, each as a small script that is cut everywhere.
+
+use crate::exhaustive::survives_every_cut;
+use crate::script::{
+    Setup,
+    Step::{self, Create, Tick, Truncate, Wait},
+};
+
+fn data(log: usize, pid: i64, count: usize, bytes: usize) -> Step {
+    Step::Data { log, pid, count, bytes }
+}
+
+/// The removal of a state file was lost in the power cut that kept the shortened log, so producers
+/// knew of batches that were gone, and refused what came next.
+#[test]
+fn a_truncation_cut_short_leaves_no_producers_ahead_of_their_log() {
+    let mut script = vec![Create(0)];
+    for _ in 0..8 {
+        script.extend([data(0, 1, 1, 700), Wait(0)]);
+    }
+    script.extend([Tick, Truncate(0, 5), data(0, 1, 1, 10), Wait(0)]);
+    survives_every_cut(Setup::default(), &script);
+}
+
+/// Likewise the removal of whole segments: without one of the middle there would be a hole.
+#[test]
+fn a_truncation_over_segments_cut_short_leaves_no_hole() {
+    let mut script = vec![Create(0)];
+    for _ in 0..12 {
+        script.extend([data(0, 1, 1, 1300), Wait(0)]);
+    }
+    script.extend([Tick, Truncate(0, 9)]);
+    let setup = Setup { segment_bytes: 4096, ..Setup::default() };
+    survives_every_cut(setup, &script);
+}
