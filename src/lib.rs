@@ -74,9 +74,9 @@ mod types;
 pub use engine::{Engine, RetentionVeto};
 pub use error::{Error, ErrorKind, Result};
 pub use log::{
-    AbortedTxn, AppendOptions, AppendTicket, Appended, BatchReader, CommittedFilter, Isolation,
-    Log, LogOffsets, Origin, ProducerDescription, ReadOptions, ReadOutcome, RecoveryReport,
-    StoredBatch, TimestampedOffset, WaitFor,
+    AbortedTxn, AppendOptions, AppendTicket, Appended, BatchReader, BlockingBatches,
+    CommittedFilter, FileRange, Isolation, Log, LogOffsets, Origin, ProducerDescription,
+    ReadOptions, ReadOutcome, RecoveryReport, StoredBatch, TimestampedOffset, WaitFor,
 };
 pub use options::{
     Backend, CleanupPolicy, Durability, EngineOptions, LogConfig, LogName, TimestampType,

@@ -6,11 +6,13 @@
 //! | in a sealed segment | slices of its map |
 //! | in the active or a just rolled segment's file, or no maps here | one copied buffer |
 //!
+//! Of a sealed segment's file a caller may also have the range instead of the bytes.
+//!
 //! The plan is made under the lock, the bytes are walked without it. Every batch's checksum is
 //! verified before it is handed out, unless the caller says that the next reader will.
 
 use super::LogInner;
-use super::api::{AbortedTxn, Isolation, ReadOptions, ReadOutcome, TimestampedOffset};
+use super::api::{AbortedTxn, FileRange, Isolation, ReadOptions, ReadOutcome, TimestampedOffset};
 use super::inner::LogState;
 use crate::batch::{Batch, DecodeLimits, HEADER_BYTES};
 use crate::error::{Error, ErrorKind, Result};
@@ -18,6 +20,7 @@ use crate::index::AbortedIndex;
 use crate::segment::Segment;
 use crate::types::Offset;
 use bytes::Bytes;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes read beyond what was asked for, to get from the index entry to the offset.
@@ -67,6 +70,34 @@ impl LogInner {
                 }
             }
         }
+    }
+
+    /// Finds the range of a file; see [`Log::read_file_range`](super::Log::read_file_range).
+    pub(super) fn read_file_range(
+        &self,
+        offset: Offset,
+        options: &ReadOptions,
+    ) -> Result<Option<FileRange>> {
+        let route = match self.route(offset, options)? {
+            Ok(route) if route.segment.is_sealed() => route,
+            _ => return Ok(None),
+        };
+        let segment = Arc::clone(&route.segment);
+        let found = segment.file().and_then(|file| Ok((file, self.cut(route, offset, options)?)));
+        let (file, (cut, mut outcome)) = match found {
+            // Its files went meanwhile; a read looks again where to go.
+            Err(_) if segment.is_retired() && self.is_alive() => return Ok(None),
+            found => found?,
+        };
+        if outcome.slices.is_empty() {
+            return Ok(None);
+        }
+        if options.isolation == Isolation::ReadCommitted {
+            outcome.aborted = self.aborted(offset, outcome.next_offset)?;
+        }
+        outcome.slices.clear();
+        let (position, len) = (cut.position, cut.taken_bytes);
+        Ok(Some(FileRange { file, position, len, outcome }))
     }
 
     /// Where to read, or the empty answer if there is nothing to see yet.
@@ -132,6 +163,15 @@ impl LogInner {
     }
 
     fn follow(&self, route: Route, offset: Offset, options: &ReadOptions) -> Result<ReadOutcome> {
+        Ok(self.cut(route, offset, options)?.1)
+    }
+
+    fn cut<'a>(
+        &self,
+        route: Route,
+        offset: Offset,
+        options: &'a ReadOptions,
+    ) -> Result<(Cut<'a>, ReadOutcome)> {
         let Route { source, bound, mut outcome, limit, position, segment } = route;
         let mut cut = Cut::new(offset, bound, options);
         match source {
@@ -146,6 +186,7 @@ impl LogInner {
                 Some(map) => {
                     let start = usize::try_from(position).unwrap_or(usize::MAX);
                     if start < map.len() {
+                        cut.position = position;
                         let taken = cut.take(&map.slice(start..), &mut outcome.slices)?;
                         taken.expect_complete(&self.name, cut.expected)?;
                     }
@@ -154,7 +195,7 @@ impl LogInner {
             },
         }
         outcome.next_offset = cut.next;
-        Ok(outcome)
+        Ok((cut, outcome))
     }
 
     /// Reads from a file into a buffer of its own.
@@ -175,6 +216,7 @@ impl LogInner {
                 .map_err(|e| Error::io(format!("read {} at {position}", self.name), e))?;
             buffer.truncate(read);
             let read_all = read == left || read < want;
+            cut.position = position;
             match cut.take(&Bytes::from(buffer), slices)? {
                 Taken::Enough => return Ok(()),
                 Taken::All => {
@@ -251,6 +293,15 @@ impl LogInner {
         timestamp_ms: i64,
         isolation: Isolation,
     ) -> Result<Option<TimestampedOffset>> {
+        self.search_segments(timestamp_ms, isolation, false)
+    }
+
+    fn search_segments(
+        &self,
+        timestamp_ms: i64,
+        isolation: Isolation,
+        markers: bool,
+    ) -> Result<Option<TimestampedOffset>> {
         let (segments, log_start, interval) = {
             let state = self.state.lock();
             let max = state.active.largest_timestamp_ms();
@@ -264,7 +315,7 @@ impl LogInner {
             }
             let from = self.time_index_floor(&segment, timestamp_ms, interval)?.max(log_start);
             let end = segment.end().unwrap_or(Offset::new(i64::MAX));
-            if let Some(found) = self.search_time(from, end, timestamp_ms, isolation)? {
+            if let Some(found) = self.search_time(from..end, timestamp_ms, isolation, markers)? {
                 return Ok(Some(found));
             }
         }
@@ -285,14 +336,15 @@ impl LogInner {
 
     fn search_time(
         &self,
-        mut from: Offset,
-        end: Offset,
+        range: Range<Offset>,
         timestamp_ms: i64,
         isolation: Isolation,
+        markers: bool,
     ) -> Result<Option<TimestampedOffset>> {
+        let mut from = range.start;
         let options = ReadOptions { isolation, ..ReadOptions::default() };
         let log_start = self.state.lock().log_start;
-        while from < end {
+        while from < range.end {
             let outcome = self.read(from, &options)?;
             if outcome.next_offset <= from {
                 return Ok(None);
@@ -300,7 +352,8 @@ impl LogInner {
             for slice in &outcome.slices {
                 let mut rest = slice.as_ref();
                 while let Ok((batch, after)) = Batch::parse(rest) {
-                    if batch.max_timestamp_ms() >= timestamp_ms && !batch.is_control() {
+                    let sought = markers || !batch.is_control();
+                    if sought && batch.max_timestamp_ms() >= timestamp_ms {
                         if let Some(found) = first_record_at(&batch, timestamp_ms, log_start)? {
                             return Ok(Some(found));
                         }
@@ -313,17 +366,53 @@ impl LogInner {
         Ok(None)
     }
 
-    /// The record with the largest timestamp.
+    /// The record with the largest timestamp, a marker too.
     pub(super) fn offset_of_max_timestamp(&self) -> Result<Option<TimestampedOffset>> {
-        let largest = {
+        let (segments, log_start, interval, mut largest) = {
             let state = self.state.lock();
             let active = state.active.largest_timestamp_ms();
-            state.segments.iter().map(|s| s.largest_timestamp_ms()).max().unwrap_or(-1).max(active)
+            let first = state.segment_for(state.log_start);
+            let interval = state.config.index_interval_bytes;
+            (state.segments[first..].to_vec(), state.log_start, interval, active)
         };
+        for segment in segments.iter().filter(|segment| segment.end().is_some()) {
+            largest = largest.max(segment.known_largest_timestamp_ms(interval)?);
+        }
         if largest < 0 {
             return Ok(None);
         }
-        self.offset_for_timestamp(largest, Isolation::ReadUncommitted)
+        let found = self.search_segments(largest, Isolation::ReadUncommitted, true)?;
+        // What is known of the first segment may have been said of records before the log start.
+        if found.is_none() && segments.first().is_some_and(|first| first.base() < log_start) {
+            return self.max_by_walking(log_start);
+        }
+        Ok(found)
+    }
+
+    /// The record with the largest timestamp, by decoding all of the log.
+    fn max_by_walking(&self, mut from: Offset) -> Result<Option<TimestampedOffset>> {
+        let log_start = from;
+        let mut largest: Option<TimestampedOffset> = None;
+        loop {
+            let outcome = self.read(from, &ReadOptions::default())?;
+            for slice in &outcome.slices {
+                let mut rest = slice.as_ref();
+                while let Ok((batch, after)) = Batch::parse(rest) {
+                    rest = after;
+                    let mut bar = largest.map_or(0, |l| l.timestamp_ms.saturating_add(1));
+                    // Each find raises the bar, until no record of the batch is above it.
+                    while batch.max_timestamp_ms() >= bar {
+                        let Some(found) = first_record_at(&batch, bar, log_start)? else { break };
+                        bar = found.timestamp_ms.saturating_add(1);
+                        largest = Some(found);
+                    }
+                }
+            }
+            if outcome.next_offset <= from {
+                return Ok(largest);
+            }
+            from = outcome.next_offset;
+        }
     }
 }
 
@@ -405,6 +494,8 @@ struct Cut<'a> {
     offset: Offset,
     bound: Offset,
     taken_bytes: usize,
+    /// Of the bytes walked next; after a batch was taken, of the first one.
+    position: u64,
     /// The offset after the last batch taken.
     next: Offset,
     /// The first offset that has not been walked past.
@@ -413,7 +504,7 @@ struct Cut<'a> {
 
 impl<'a> Cut<'a> {
     fn new(offset: Offset, bound: Offset, options: &'a ReadOptions) -> Self {
-        Self { options, offset, bound, taken_bytes: 0, next: offset, expected: offset }
+        Self { options, offset, bound, taken_bytes: 0, position: 0, next: offset, expected: offset }
     }
 
     /// Walks the batches in `bytes` and takes those that belong to the answer, as one slice.
@@ -457,6 +548,9 @@ impl<'a> Cut<'a> {
             at += size;
         };
         if let Some(start) = start {
+            if slices.is_empty() {
+                self.position += start as u64;
+            }
             slices.push(bytes.slice(start..at));
         }
         Ok(match taken {

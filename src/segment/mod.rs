@@ -111,6 +111,19 @@ impl Segment {
         self.largest_timestamp_ms.load(Ordering::Relaxed)
     }
 
+    /// The largest record timestamp of a segment that takes no more appends, −1 if none, found out if
+    /// it is not known yet.
+    pub(crate) fn known_largest_timestamp_ms(&self, index_interval_bytes: u32) -> Result<i64> {
+        let largest = self.largest_timestamp_ms();
+        if largest != i64::MAX {
+            return Ok(largest);
+        }
+        let last = self.indexes(index_interval_bytes)?.times.last();
+        let largest = last.map_or(-1, |(timestamp, _)| timestamp);
+        self.set_largest_timestamp_ms(largest);
+        Ok(largest)
+    }
+
     pub(crate) fn set_largest_timestamp_ms(&self, timestamp_ms: i64) {
         self.largest_timestamp_ms.store(timestamp_ms, Ordering::Relaxed);
     }
@@ -219,6 +232,10 @@ impl Segment {
         let Some(bytes) = self.read_index(FileKind::TimeIndex)? else { return Ok(None) };
         let end = self.end().unwrap_or(Offset::new(i64::MAX));
         let Ok(times) = TimeIndex::decode(self.base, &bytes, end) else { return Ok(None) };
+        // Either no record has a time, or Kafka lost the file and made an empty one.
+        if times.last().is_none() && size > 0 {
+            return Ok(None);
+        }
         Ok(Some((offsets, times)))
     }
 

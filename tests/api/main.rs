@@ -11,5 +11,8 @@ mod concurrency;
 mod hooked;
 mod markers;
 mod producers;
+mod reads;
 mod space;
+mod tailing;
+mod timestamps;
 mod transactions;
