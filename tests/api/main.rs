@@ -8,11 +8,14 @@
 mod append;
 mod common;
 mod concurrency;
+mod epochs;
 mod hooked;
 mod markers;
 mod producers;
 mod reads;
+mod retention;
 mod space;
 mod tailing;
 mod timestamps;
 mod transactions;
+mod truncate;
