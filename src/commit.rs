@@ -5,7 +5,8 @@
 //!
 //! - a thread that waits for its own append *leads*: it does the group's I/O itself, in line, so a
 //!   lone writer pays one device write and no hand-off;
-//! - when only tasks (futures) wait, the directory's commit thread leads.
+//! - when only tasks (futures) wait, the directory's commit thread leads, unless a task lends its
+//!   own thread for one group ([`Committer::try_lead`]).
 //!
 //! A leader that ends its group while more is staged hands the lead on: to one waiting thread if
 //! there is one, else to the commit thread. Nobody else is woken for it.
@@ -15,8 +16,8 @@ use crate::log::LogInner;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::{self, Thread};
 
 /// The commit queue of one data directory.
@@ -33,7 +34,8 @@ pub(crate) struct Committer {
 #[derive(Debug, Default)]
 struct Inner {
     /// Logs with something staged (or written and to be flushed), each once.
-    dirty: VecDeque<Arc<LogInner>>,
+    /// Weak, or a log that waits here would keep its engine, which keeps the queue.
+    dirty: VecDeque<Weak<LogInner>>,
     /// A group is under way.
     leading: bool,
     /// Threads that wait and could lead.
@@ -59,8 +61,8 @@ impl Committer {
     }
 
     /// Notes that `log` has something for the next group. The caller makes sure it is queued once.
-    pub(crate) fn enqueue(&self, log: Arc<LogInner>) {
-        self.inner.lock().dirty.push_back(log);
+    pub(crate) fn enqueue(&self, log: &Arc<LogInner>) {
+        self.inner.lock().dirty.push_back(Arc::downgrade(log));
     }
 
     /// Asks the commit thread to see to what is queued: nobody waits for it on a thread.
@@ -108,6 +110,14 @@ impl Committer {
             if seat.summoned.load(Ordering::Relaxed) {
                 self.hand_over(inner);
             }
+        }
+    }
+
+    /// Carries out one group on the calling thread, if one is due and nobody leads.
+    pub(crate) fn try_lead(&self) {
+        let inner = self.inner.lock();
+        if !inner.leading && !inner.dirty.is_empty() {
+            self.lead(inner);
         }
     }
 
@@ -171,10 +181,10 @@ impl Committer {
     }
 
     /// One group: every log's staged bytes in one call to the storage, then every log's outcome.
-    fn commit(&self, group: VecDeque<Arc<LogInner>>) {
+    fn commit(&self, group: VecDeque<Weak<LogInner>>) {
         let mut plans = Vec::with_capacity(group.len());
         let mut ops: Vec<WriteOp> = Vec::with_capacity(group.len());
-        for log in group {
+        for log in group.iter().filter_map(Weak::upgrade) {
             if let Some(plan) = log.plan_commit() {
                 ops.extend(plan.writes.iter().cloned());
                 plans.push((log, plan));

@@ -12,8 +12,8 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 /// Asked before retention moves a log start offset: the offset it may move to, at most. Lets a state
 /// machine keep what it has not consumed.
@@ -44,20 +44,23 @@ pub(crate) struct MaintenanceQueue {
 
 #[derive(Debug, Default)]
 pub(super) struct MaintenanceInner {
-    pub(super) logs: VecDeque<Arc<LogInner>>,
+    /// Weak, or a log that waits here would keep its engine, which keeps the queue.
+    pub(super) logs: VecDeque<Weak<LogInner>>,
     pub(super) stopped: bool,
 }
 
 impl MaintenanceQueue {
-    pub(crate) fn enqueue(&self, log: Arc<LogInner>) {
-        self.inner.lock().logs.push_back(log);
+    pub(crate) fn enqueue(&self, log: &Arc<LogInner>) {
+        self.inner.lock().logs.push_back(Arc::downgrade(log));
         self.work.notify_one();
     }
 
     pub(super) fn drain(&self) {
         loop {
             let Some(log) = self.inner.lock().logs.pop_front() else { return };
-            log.maintain();
+            if let Some(log) = log.upgrade() {
+                log.maintain();
+            }
         }
     }
 }

@@ -303,14 +303,14 @@ impl LogInner {
     /// Puts the log into the commit queue, once.
     pub(super) fn enqueue(self: &Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            self.committer.enqueue(Arc::clone(self));
+            self.committer.enqueue(self);
         }
     }
 
     /// Asks maintenance to look after this log, once.
     pub(super) fn request_maintenance(self: &Arc<Self>) {
         if !self.maintenance_queued.swap(true, Ordering::AcqRel) {
-            self.shared.maintenance.enqueue(Arc::clone(self));
+            self.shared.maintenance.enqueue(self);
         }
     }
 

@@ -400,9 +400,11 @@ impl LogInner {
         // Truncation is the one operation that does I/O under the lock: an append that came in
         // between would get an offset after something that is about to go.
         state.segments.iter().for_each(|segment| segment.retire());
-        let cut = recover::cut(self, &state.segments, offset).and_then(|()| {
+        let cut = recover::cut(self, &state, offset).and_then(|()| {
             let log_start = Some(state.log_start.min(offset));
-            recover::load(self.source(Arc::clone(&state.config), log_start))
+            let mut source = self.source(Arc::clone(&state.config), log_start);
+            source.high_watermark = state.manual_high_watermark.then_some(state.high_watermark);
+            recover::load(source)
         });
         match cut {
             Ok((loaded, _report)) => {
@@ -438,6 +440,7 @@ impl LogInner {
             config,
             clean: false,
             log_start,
+            high_watermark: None,
         }
     }
 }
@@ -455,7 +458,7 @@ impl LogState {
         };
         let mut start = None;
         for segment in self.segments.iter().filter(|s| s.is_sealed()) {
-            let end = segment.end().filter(|end| *end <= self.high_watermark)?;
+            let Some(end) = segment.end().filter(|end| *end <= self.high_watermark) else { break };
             let size = i64::try_from(segment.size()).unwrap_or(i64::MAX);
             excess -= size;
             let largest = segment.largest_timestamp_ms();

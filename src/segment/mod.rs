@@ -218,6 +218,7 @@ impl Segment {
             None => scan::rebuild_indexes(self, index_interval_bytes)?,
         };
         let aborted = self.load_aborted()?;
+        // Last: a file that was removed meanwhile reads as one that never was.
         self.check_not_retired()?;
         let loaded = Arc::new(Indexes { offsets, times, aborted });
         *self.indexes.lock() = Some(Arc::clone(&loaded));

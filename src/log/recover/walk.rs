@@ -165,7 +165,7 @@ impl Loader {
         if facts.base_offset < self.replay_from {
             return Ok(());
         }
-        self.epochs.assign(batch.leader_epoch(), facts.base_offset);
+        self.epochs.replay(batch.leader_epoch(), facts.base_offset);
         let now_ms = self.source.shared.io.clock.now_ms();
         if let Some(txn) = self.producers.apply(&facts, now_ms).filter(|txn| txn.aborted) {
             walk.note_aborted(&txn);
