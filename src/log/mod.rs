@@ -231,7 +231,8 @@ impl Log {
     }
 
     /// Removes every batch that reaches `offset` or beyond, acknowledged or not. The log
-    /// then ends where the last batch left ends, at `offset` or, if it cut a batch, before it.
+    /// then ends where the last batch left ends, at `offset` or, if it cut a batch, before it. Before
+    /// the first batch of the log it begins at `offset` anew, without producers.
     /// Durable when this returns; appends wait meanwhile.
     ///
     /// # Errors

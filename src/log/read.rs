@@ -18,6 +18,7 @@ use crate::batch::{Batch, DecodeLimits, HEADER_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::AbortedIndex;
 use crate::segment::Segment;
+use crate::segment::scan::{Scanner, resync};
 use crate::types::Offset;
 use bytes::Bytes;
 use std::ops::Range;
@@ -96,7 +97,7 @@ impl LogInner {
             outcome.aborted = self.aborted(offset, outcome.next_offset)?;
         }
         outcome.slices.clear();
-        let (position, len) = (cut.position, cut.taken_bytes);
+        let (position, len) = (cut.begins, cut.taken_bytes);
         Ok(Some(FileRange { file, position, len, outcome }))
     }
 
@@ -177,29 +178,21 @@ impl LogInner {
         match source {
             Source::Tail(slices) => {
                 for slice in slices {
-                    if !cut.take(&slice, &mut outcome.slices)?.wants_more() {
+                    if !cut.take(&slice, &mut outcome.slices).wants_more() {
                         break;
                     }
                 }
             }
-            Source::File => match segment.map()? {
-                Some(map) => {
-                    let start = usize::try_from(position).unwrap_or(usize::MAX);
-                    if start < map.len() {
-                        cut.position = position;
-                        let taken = cut.take(&map.slice(start..), &mut outcome.slices)?;
-                        taken.expect_complete(&self.name, cut.expected)?;
-                    }
-                }
-                None => self.copy(&segment, position, limit, &mut cut, &mut outcome.slices)?,
-            },
+            Source::File => {
+                self.walk_file(&segment, position, limit, &mut cut, &mut outcome.slices)?;
+            }
         }
         outcome.next_offset = cut.next;
         Ok((cut, outcome))
     }
 
-    /// Reads from a file into a buffer of its own.
-    fn copy(
+    /// Walks a file from `position` on, and around damage that lies before the offset asked for.
+    fn walk_file(
         &self,
         segment: &Segment,
         mut position: u64,
@@ -207,6 +200,36 @@ impl LogInner {
         cut: &mut Cut<'_>,
         slices: &mut Vec<Bytes>,
     ) -> Result<()> {
+        loop {
+            let sound = match segment.map()? {
+                Some(map) => cut.take_mapped(&map, position, slices),
+                None => self.copy(segment, position, limit, cut, slices)?,
+            };
+            if sound {
+                return Ok(());
+            }
+            let mut scanner = Scanner::new(segment.file()?, cut.bad, limit);
+            let behind = resync(&mut scanner, cut.expected)
+                .map_err(|e| Error::io(format!("look behind damage in {}", self.name), e))?;
+            match behind {
+                Some(base) if base <= cut.offset => position = scanner.position(),
+                behind => {
+                    let next = behind.unwrap_or_else(|| self.next_segment(segment));
+                    return Err(corrupt(&self.name, cut.expected, next.max(cut.offset.next())));
+                }
+            }
+        }
+    }
+
+    /// Reads from a file into a buffer of its own; `false` where no batch begins, at `cut.bad`.
+    fn copy(
+        &self,
+        segment: &Segment,
+        mut position: u64,
+        limit: u64,
+        cut: &mut Cut<'_>,
+        slices: &mut Vec<Bytes>,
+    ) -> Result<bool> {
         let file = segment.file()?;
         let mut want = cut.options.max_bytes.saturating_add(SEARCH_BYTES).min(64 << 20);
         while position < limit {
@@ -216,31 +239,27 @@ impl LogInner {
                 .map_err(|e| Error::io(format!("read {} at {position}", self.name), e))?;
             buffer.truncate(read);
             let read_all = read == left || read < want;
-            cut.position = position;
-            match cut.take(&Bytes::from(buffer), slices)? {
-                Taken::Enough => return Ok(()),
+            cut.origin = position;
+            match cut.take(&Bytes::from(buffer), slices) {
+                Taken::Enough => return Ok(true),
                 Taken::All => {
                     position += read as u64;
                     if read == 0 || !slices.is_empty() {
-                        return Ok(());
+                        return Ok(true);
                     }
                 }
                 Taken::Incomplete { consumed, needed } => {
-                    if !slices.is_empty() {
-                        return Ok(());
-                    }
                     position += consumed as u64;
                     if consumed == 0 && (read_all || needed <= want) {
-                        return Err(corrupt(&self.name, cut.expected, self.next_segment(segment)));
+                        cut.bad = position;
+                        return Ok(false);
                     }
                     want = want.max(needed);
                 }
-                Taken::Bad => {
-                    return Err(corrupt(&self.name, cut.expected, self.next_segment(segment)));
-                }
+                Taken::Bad => return Ok(false),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn next_segment(&self, segment: &Segment) -> Offset {
@@ -478,14 +497,6 @@ impl Taken {
     fn wants_more(&self) -> bool {
         matches!(self, Self::All)
     }
-
-    /// For bytes that are all there is: a batch that goes on beyond them is damage.
-    fn expect_complete(&self, name: &crate::LogName, expected: Offset) -> Result<()> {
-        match self {
-            Self::Enough | Self::All => Ok(()),
-            Self::Incomplete { .. } | Self::Bad => Err(corrupt(name, expected, expected.next())),
-        }
-    }
 }
 
 /// Cuts a run of batches down to what a reader asked for and may see.
@@ -494,8 +505,12 @@ struct Cut<'a> {
     offset: Offset,
     bound: Offset,
     taken_bytes: usize,
-    /// Of the bytes walked next; after a batch was taken, of the first one.
-    position: u64,
+    /// Position in the file of the bytes walked next.
+    origin: u64,
+    /// Position of the first batch taken.
+    begins: u64,
+    /// Position where no batch begins.
+    bad: u64,
     /// The offset after the last batch taken.
     next: Offset,
     /// The first offset that has not been walked past.
@@ -504,12 +519,32 @@ struct Cut<'a> {
 
 impl<'a> Cut<'a> {
     fn new(offset: Offset, bound: Offset, options: &'a ReadOptions) -> Self {
-        Self { options, offset, bound, taken_bytes: 0, position: 0, next: offset, expected: offset }
+        Self {
+            options,
+            offset,
+            bound,
+            taken_bytes: 0,
+            origin: 0,
+            begins: 0,
+            bad: 0,
+            next: offset,
+            expected: offset,
+        }
+    }
+
+    /// [`Cut::take`] from a whole file; `false` where no batch begins, at `bad`.
+    fn take_mapped(&mut self, map: &Bytes, position: u64, slices: &mut Vec<Bytes>) -> bool {
+        let start = usize::try_from(position).unwrap_or(usize::MAX);
+        if start >= map.len() {
+            return true;
+        }
+        self.origin = position;
+        matches!(self.take(&map.slice(start..), slices), Taken::Enough | Taken::All)
     }
 
     /// Walks the batches in `bytes` and takes those that belong to the answer, as one slice.
     /// Damage behind the first batch taken ends the answer before it: the next read meets it.
-    fn take(&mut self, bytes: &Bytes, slices: &mut Vec<Bytes>) -> Result<Taken> {
+    fn take(&mut self, bytes: &Bytes, slices: &mut Vec<Bytes>) -> Taken {
         let mut start = None;
         let mut at = 0;
         let taken = loop {
@@ -549,13 +584,14 @@ impl<'a> Cut<'a> {
         };
         if let Some(start) = start {
             if slices.is_empty() {
-                self.position += start as u64;
+                self.begins = self.origin + start as u64;
             }
             slices.push(bytes.slice(start..at));
         }
-        Ok(match taken {
+        self.bad = self.origin + at as u64;
+        match taken {
             Taken::Bad | Taken::Incomplete { .. } if !slices.is_empty() => Taken::Enough,
             taken => taken,
-        })
+        }
     }
 }

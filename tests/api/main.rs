@@ -13,6 +13,7 @@ mod hooked;
 mod markers;
 mod producers;
 mod reads;
+mod recovery;
 mod retention;
 mod space;
 mod tailing;

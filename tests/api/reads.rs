@@ -274,7 +274,7 @@ fn damage_ends_an_answer_and_is_reported_by_the_next_read() {
         let log = create(&engine);
         let mut positions = vec![0];
         for _ in 0..5 {
-            let batch = Draft::plain().sized(100).build();
+            let batch = Draft::plain().records(3).sized(100).build();
             positions.push(positions.last().unwrap() + batch.len());
             crate::common::append(&log, &batch).unwrap();
         }
@@ -288,18 +288,21 @@ fn damage_ends_an_answer_and_is_reported_by_the_next_read() {
         world.write(&path, &bytes);
         let engine = world.open();
         let log = reopened(&engine, config);
-        assert_eq!(bases_of(&read(&log, 0, 1 << 20).unwrap()), [0, 1, 2]);
-        let error = read(&log, 3, 1 << 20).unwrap_err();
-        let ErrorKind::Corrupt { first, next } = *error.kind() else { panic!("{error:?}") };
-        assert_eq!(first, Offset::new(3));
-        assert!(next > first, "{next}");
+        assert_eq!(bases_of(&read(&log, 0, 1 << 20).unwrap()), [0, 3, 6]);
+        for offset in 9..12 {
+            let error = read(&log, offset, 1 << 20).unwrap_err();
+            let (first, next) = (Offset::new(9), Offset::new(12));
+            assert_eq!(*error.kind(), ErrorKind::Corrupt { first, next }, "at {offset}");
+        }
+        assert_eq!(bases_of(&read(&log, 12, 0).unwrap()), [12], "the way leads around it");
         let mut unverified = ReadOptions::default();
         unverified.verify = false;
-        let outcome = log.read(Offset::new(3), &unverified).unwrap();
-        assert_eq!(bases_of(&outcome), [3, 4], "the next reader verifies");
+        let outcome = log.read(Offset::new(9), &unverified).unwrap();
+        assert_eq!(bases_of(&outcome), [9, 12], "the next reader verifies");
         let seen: Vec<_> = log.batches(Offset::ZERO, ALL).collect();
+        assert_eq!(seen.len(), 6, "four before and after it, the active one, and the error");
         assert_eq!(seen.iter().filter(|b| b.is_err()).count(), 1);
-        assert_eq!(values(&log, 5, ALL).len(), 1);
+        assert_eq!(values(&log, 15, ALL).len(), 1);
     });
 }
 

@@ -85,7 +85,13 @@ impl Loader {
                     walk.end = position + batch.size() as u64;
                     self.replay(&mut walk, position, &batch)?;
                 }
-                Step::End => break,
+                Step::End => {
+                    // An end that was lost on a batch boundary looks like an end.
+                    if self.next_base_after(base).is_none() {
+                        self.skip_damage(&mut walk, &mut scanner).map_err(failed)?;
+                    }
+                    break;
+                }
                 Step::Batch { .. } | Step::Bad => {
                     scanner.seek(walk.end);
                     if !self.skip_damage(&mut walk, &mut scanner).map_err(failed)? {
