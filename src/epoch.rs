@@ -40,6 +40,16 @@ impl LeaderEpochCache {
         true
     }
 
+    /// Notes what a stored batch says. What is known of later offsets stays, unless the batch is news:
+    /// an epoch that began at the log's end has no batch to be found again by.
+    pub(crate) fn replay(&mut self, epoch: LeaderEpoch, offset: Offset) {
+        let after = self.entries.partition_point(|entry| entry.start <= offset);
+        let holding = after.checked_sub(1).and_then(|i| self.entries.get(i));
+        if holding.is_none_or(|entry| entry.epoch != epoch) {
+            self.assign(epoch, offset);
+        }
+    }
+
     /// The largest known epoch not above `epoch`, and where it ends; `log_end_offset` for the
     /// latest. `None` where nothing is known: no epochs, or one from the future.
     ///
@@ -182,6 +192,20 @@ mod tests {
         assert!(!cache.assign(LeaderEpoch::new(2), Offset::new(-1)));
         assert_eq!(entries(&cache), [(1, 10)]);
         assert_eq!(cache.latest(), Some(LeaderEpoch::new(1)));
+    }
+
+    // the batches are right, and a later epoch without batches is kept.
+    #[test]
+    fn a_replay_keeps_a_later_epoch_unless_it_is_contradicted() {
+        let mut cache = cache(&[(2, 10), (4, 40), (9, 70)]);
+        for (epoch, offset) in [(2, 10), (2, 39), (4, 40), (4, 69)] {
+            cache.replay(LeaderEpoch::new(epoch), Offset::new(offset));
+        }
+        assert_eq!(entries(&cache), [(2, 10), (4, 40), (9, 70)]);
+        cache.replay(LeaderEpoch::new(5), Offset::new(50));
+        assert_eq!(entries(&cache), [(2, 10), (4, 40), (5, 50)]);
+        cache.replay(LeaderEpoch::NONE, Offset::new(60));
+        assert_eq!(cache.entries().len(), 3);
     }
 
     // R-19, S-48.

@@ -79,9 +79,10 @@ mod types;
 pub use engine::{Engine, RetentionVeto};
 pub use error::{Error, ErrorKind, Result};
 pub use log::{
-    AbortedTxn, AppendOptions, AppendTicket, Appended, BatchReader, CommittedFilter, Isolation,
-    Log, LogOffsets, OpenTransaction, Origin, ProducerDescription, ReadOptions, ReadOutcome,
-    RecoveryReport, StoredBatch, TimestampedOffset, Verification, WaitFor,
+    AbortedTxn, AppendOptions, AppendTicket, Appended, BatchReader, BlockingBatches,
+    CommittedFilter, FileRange, Isolation, Log, LogOffsets, OpenTransaction, Origin,
+    ProducerDescription, ReadOptions, ReadOutcome, RecoveryReport, StoredBatch, TimestampedOffset,
+    Verification, WaitFor,
 };
 pub use options::{
     Backend, CleanupPolicy, Durability, EngineOptions, LogConfig, LogName, TimestampType,

@@ -174,6 +174,7 @@ impl EngineInner {
             config: Arc::new(config),
             clean,
             log_start: data.checkpoints.lock().log_starts.offsets.get(&slot.name).copied(),
+            high_watermark: None,
         }
     }
 }

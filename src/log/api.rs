@@ -1,9 +1,11 @@
 //! The values that a log's calls take and return.
 
+use crate::io::File;
 use crate::options::Durability;
 use crate::producer::VerificationGuard;
 use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Who appends, which decides the rules that apply.
@@ -157,6 +159,29 @@ pub struct ReadOutcome {
     /// For [`Isolation::ReadCommitted`]: aborted transactions, sorted by first offset, then
     /// producer (T-21b).
     pub aborted: Vec<AbortedTxn>,
+}
+
+/// Whole batches in a file that nobody will change again; it stays open as long as this lives.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FileRange {
+    /// The file.
+    pub file: Arc<dyn File>,
+    /// Position of the first batch in it.
+    pub position: u64,
+    /// Bytes of all batches.
+    pub len: usize,
+    /// What a read would have said besides; without slices.
+    pub outcome: ReadOutcome,
+}
+
+impl FileRange {
+    /// The descriptor of the file, `None` where the storage has none.
+    #[cfg(unix)]
+    #[must_use]
+    pub fn as_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
+        self.file.as_fd()
+    }
 }
 
 /// The bounds of a log at one moment.

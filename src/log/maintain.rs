@@ -467,9 +467,11 @@ impl LogInner {
         // Truncation is the one operation that does I/O under the lock: an append that came in
         // between would get an offset after something that is about to go.
         state.segments.iter().for_each(|segment| segment.retire());
-        let cut = recover::cut(self, &state.segments, offset).and_then(|()| {
+        let cut = recover::cut(self, &state, offset).and_then(|()| {
             let log_start = Some(state.log_start.min(offset));
-            recover::load(self.source(Arc::clone(&state.config), log_start))
+            let mut source = self.source(Arc::clone(&state.config), log_start);
+            source.high_watermark = state.manual_high_watermark.then_some(state.high_watermark);
+            recover::load(source)
         });
         match cut {
             Ok((loaded, _report)) => {
@@ -505,6 +507,7 @@ impl LogInner {
             config,
             clean: false,
             log_start,
+            high_watermark: None,
         }
     }
 }

@@ -30,11 +30,11 @@ mod txn;
 mod wait;
 
 pub use api::{
-    AbortedTxn, AppendOptions, Appended, Isolation, LogOffsets, OpenTransaction, Origin,
+    AbortedTxn, AppendOptions, Appended, FileRange, Isolation, LogOffsets, OpenTransaction, Origin,
     ProducerDescription, ReadOptions, ReadOutcome, TimestampedOffset, Verification,
 };
 pub(crate) use inner::{LogInner, Positions};
-pub use reader::{BatchReader, CommittedFilter, StoredBatch};
+pub use reader::{BatchReader, BlockingBatches, CommittedFilter, StoredBatch};
 pub use recover::RecoveryReport;
 pub use ticket::{AppendTicket, WaitFor};
 pub(crate) use txn::DurableWait;
@@ -107,7 +107,29 @@ impl Log {
         self.inner.read(offset, options)
     }
 
-    /// Reads batch by batch from `from` on, leaving out what a reader of `isolation` must not see.
+    /// Where in a file [`Log::read`] would find the same batches, for a caller that hands them to a
+    /// socket with `sendfile` and never looks at them. `None` if they lie in no sealed segment, or there
+    /// is nothing to see yet: then read.
+    ///
+    /// Sealed files never change, and the range keeps its file open: it stays valid after retention,
+    /// truncation or deletion of the log. With [`ReadOptions::verify`] every batch's checksum is
+    /// verified here; without it only headers are looked at.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    ///
+    /// # Complexity
+    /// As [`Log::read`]; without verifying, O(batches).
+    pub fn read_file_range(
+        &self,
+        offset: Offset,
+        options: &ReadOptions,
+    ) -> Result<Option<FileRange>> {
+        self.inner.read_file_range(offset, options)
+    }
+
+    /// Reads batch by batch from `from` on, leaving out what a reader of `isolation` must not see: as
+    /// an iterator, as a stream, or following the log's end on a thread.
     #[must_use]
     pub fn batches(&self, from: Offset, isolation: Isolation) -> BatchReader {
         BatchReader::new(self.clone(), from, isolation)
@@ -178,7 +200,8 @@ impl Log {
         self.inner.offset_for_timestamp(timestamp_ms, isolation)
     }
 
-    /// The record with the largest timestamp, the first one if several have it.
+    /// The record with the largest timestamp, the first one if several have it; as in Kafka, it may be
+    /// the marker of a transaction.
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`], [`ErrorKind::Io`].
@@ -218,7 +241,8 @@ impl Log {
     }
 
     /// Removes every batch that reaches `offset` or beyond, acknowledged or not. The log
-    /// then ends where the last batch left ends, at `offset` or, if it cut a batch, before it.
+    /// then ends where the last batch left ends, at `offset` or, if it cut a batch, before it. Before
+    /// the first batch of the log it begins at `offset` anew, without producers.
     /// Durable when this returns; appends wait meanwhile.
     ///
     /// # Errors

@@ -6,19 +6,23 @@
 //! | in a sealed segment | slices of its map |
 //! | in the active or a just rolled segment's file, or no maps here | one copied buffer |
 //!
+//! Of a sealed segment's file a caller may also have the range instead of the bytes.
+//!
 //! The plan is made under the lock, the bytes are walked without it. Every batch's checksum is
 //! verified before it is handed out, unless the caller says that the next reader will.
 
 use super::LogInner;
-use super::api::{AbortedTxn, Isolation, ReadOptions, ReadOutcome, TimestampedOffset};
+use super::api::{AbortedTxn, FileRange, Isolation, ReadOptions, ReadOutcome, TimestampedOffset};
 use super::inner::LogState;
 use super::recover::rebuild_aborted;
 use crate::batch::{Batch, DecodeLimits, HEADER_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::AbortedIndex;
 use crate::segment::Segment;
+use crate::segment::scan::{Scanner, resync};
 use crate::types::Offset;
 use bytes::Bytes;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes read beyond what was asked for, to get from the index entry to the offset.
@@ -69,6 +73,34 @@ impl LogInner {
                 }
             }
         }
+    }
+
+    /// Finds the range of a file; see [`Log::read_file_range`](super::Log::read_file_range).
+    pub(super) fn read_file_range(
+        &self,
+        offset: Offset,
+        options: &ReadOptions,
+    ) -> Result<Option<FileRange>> {
+        let route = match self.route(offset, options)? {
+            Ok(route) if route.segment.is_sealed() => route,
+            _ => return Ok(None),
+        };
+        let segment = Arc::clone(&route.segment);
+        let found = segment.file().and_then(|file| Ok((file, self.cut(route, offset, options)?)));
+        let (file, (cut, mut outcome)) = match found {
+            // Its files went meanwhile; a read looks again where to go.
+            Err(_) if segment.is_retired() && self.is_alive() => return Ok(None),
+            found => found?,
+        };
+        if outcome.slices.is_empty() {
+            return Ok(None);
+        }
+        if options.isolation == Isolation::ReadCommitted {
+            outcome.aborted = self.aborted(offset, outcome.next_offset)?;
+        }
+        outcome.slices.clear();
+        let (position, len) = (cut.begins, cut.taken_bytes);
+        Ok(Some(FileRange { file, position, len, outcome }))
     }
 
     /// Where to read, or the empty answer if there is nothing to see yet.
@@ -133,33 +165,35 @@ impl LogInner {
     }
 
     fn follow(&self, route: Route, offset: Offset, options: &ReadOptions) -> Result<ReadOutcome> {
+        Ok(self.cut(route, offset, options)?.1)
+    }
+
+    fn cut<'a>(
+        &self,
+        route: Route,
+        offset: Offset,
+        options: &'a ReadOptions,
+    ) -> Result<(Cut<'a>, ReadOutcome)> {
         let Route { source, bound, mut outcome, limit, position, segment } = route;
         let mut cut = Cut::new(offset, bound, options);
         match source {
             Source::Tail(slices) => {
                 for slice in slices {
-                    if !cut.take(&slice, &mut outcome.slices)?.wants_more() {
+                    if !cut.take(&slice, &mut outcome.slices).wants_more() {
                         break;
                     }
                 }
             }
-            Source::File => match segment.map()? {
-                Some(map) => {
-                    let start = usize::try_from(position).unwrap_or(usize::MAX);
-                    if start < map.len() {
-                        let taken = cut.take(&map.slice(start..), &mut outcome.slices)?;
-                        taken.expect_complete(&self.name, cut.expected)?;
-                    }
-                }
-                None => self.copy(&segment, position, limit, &mut cut, &mut outcome.slices)?,
-            },
+            Source::File => {
+                self.walk_file(&segment, position, limit, &mut cut, &mut outcome.slices)?;
+            }
         }
         outcome.next_offset = cut.next;
-        Ok(outcome)
+        Ok((cut, outcome))
     }
 
-    /// Reads from a file into a buffer of its own.
-    fn copy(
+    /// Walks a file from `position` on, and around damage that lies before the offset asked for.
+    fn walk_file(
         &self,
         segment: &Segment,
         mut position: u64,
@@ -167,6 +201,36 @@ impl LogInner {
         cut: &mut Cut<'_>,
         slices: &mut Vec<Bytes>,
     ) -> Result<()> {
+        loop {
+            let sound = match segment.map()? {
+                Some(map) => cut.take_mapped(&map, position, slices),
+                None => self.copy(segment, position, limit, cut, slices)?,
+            };
+            if sound {
+                return Ok(());
+            }
+            let mut scanner = Scanner::new(segment.file()?, cut.bad, limit);
+            let behind = resync(&mut scanner, cut.expected)
+                .map_err(|e| Error::io(format!("look behind damage in {}", self.name), e))?;
+            match behind {
+                Some(base) if base <= cut.offset => position = scanner.position(),
+                behind => {
+                    let next = behind.unwrap_or_else(|| self.next_segment(segment));
+                    return Err(corrupt(&self.name, cut.expected, next.max(cut.offset.next())));
+                }
+            }
+        }
+    }
+
+    /// Reads from a file into a buffer of its own; `false` where no batch begins, at `cut.bad`.
+    fn copy(
+        &self,
+        segment: &Segment,
+        mut position: u64,
+        limit: u64,
+        cut: &mut Cut<'_>,
+        slices: &mut Vec<Bytes>,
+    ) -> Result<bool> {
         let file = segment.file()?;
         let mut want = cut.options.max_bytes.saturating_add(SEARCH_BYTES).min(64 << 20);
         while position < limit {
@@ -176,30 +240,27 @@ impl LogInner {
                 .map_err(|e| Error::io(format!("read {} at {position}", self.name), e))?;
             buffer.truncate(read);
             let read_all = read == left || read < want;
-            match cut.take(&Bytes::from(buffer), slices)? {
-                Taken::Enough => return Ok(()),
+            cut.origin = position;
+            match cut.take(&Bytes::from(buffer), slices) {
+                Taken::Enough => return Ok(true),
                 Taken::All => {
                     position += read as u64;
                     if read == 0 || !slices.is_empty() {
-                        return Ok(());
+                        return Ok(true);
                     }
                 }
                 Taken::Incomplete { consumed, needed } => {
-                    if !slices.is_empty() {
-                        return Ok(());
-                    }
                     position += consumed as u64;
                     if consumed == 0 && (read_all || needed <= want) {
-                        return Err(corrupt(&self.name, cut.expected, self.next_segment(segment)));
+                        cut.bad = position;
+                        return Ok(false);
                     }
                     want = want.max(needed);
                 }
-                Taken::Bad => {
-                    return Err(corrupt(&self.name, cut.expected, self.next_segment(segment)));
-                }
+                Taken::Bad => return Ok(false),
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn next_segment(&self, segment: &Segment) -> Offset {
@@ -264,6 +325,15 @@ impl LogInner {
         timestamp_ms: i64,
         isolation: Isolation,
     ) -> Result<Option<TimestampedOffset>> {
+        self.search_segments(timestamp_ms, isolation, false)
+    }
+
+    fn search_segments(
+        &self,
+        timestamp_ms: i64,
+        isolation: Isolation,
+        markers: bool,
+    ) -> Result<Option<TimestampedOffset>> {
         let (segments, log_start, interval) = {
             let state = self.state.lock();
             let max = state.active.largest_timestamp_ms();
@@ -277,7 +347,7 @@ impl LogInner {
             }
             let from = self.time_index_floor(&segment, timestamp_ms, interval)?.max(log_start);
             let end = segment.end().unwrap_or(Offset::new(i64::MAX));
-            if let Some(found) = self.search_time(from, end, timestamp_ms, isolation)? {
+            if let Some(found) = self.search_time(from..end, timestamp_ms, isolation, markers)? {
                 return Ok(Some(found));
             }
         }
@@ -298,14 +368,15 @@ impl LogInner {
 
     fn search_time(
         &self,
-        mut from: Offset,
-        end: Offset,
+        range: Range<Offset>,
         timestamp_ms: i64,
         isolation: Isolation,
+        markers: bool,
     ) -> Result<Option<TimestampedOffset>> {
+        let mut from = range.start;
         let options = ReadOptions { isolation, ..ReadOptions::default() };
         let log_start = self.state.lock().log_start;
-        while from < end {
+        while from < range.end {
             let outcome = self.read(from, &options)?;
             if outcome.next_offset <= from {
                 return Ok(None);
@@ -313,8 +384,9 @@ impl LogInner {
             for slice in &outcome.slices {
                 let mut rest = slice.as_ref();
                 while let Ok((batch, after)) = Batch::parse(rest) {
-                    if batch.max_timestamp_ms() >= timestamp_ms
-                        && !batch.is_control()
+                    let sought = markers || !batch.is_control();
+                    if sought
+                        && batch.max_timestamp_ms() >= timestamp_ms
                         && let Some(found) = first_record_at(&batch, timestamp_ms, log_start)?
                     {
                         return Ok(Some(found));
@@ -327,24 +399,53 @@ impl LogInner {
         Ok(None)
     }
 
-    /// The record with the largest timestamp.
+    /// The record with the largest timestamp, a marker too.
     pub(super) fn offset_of_max_timestamp(&self) -> Result<Option<TimestampedOffset>> {
-        let (segments, interval, active) = {
+        let (segments, log_start, interval, mut largest) = {
             let state = self.state.lock();
-            (
-                state.segments.clone(),
-                state.config.index_interval_bytes,
-                state.active.largest_timestamp_ms(),
-            )
+            let active = state.active.largest_timestamp_ms();
+            let first = state.segment_for(state.log_start);
+            let interval = state.config.index_interval_bytes;
+            (state.segments[first..].to_vec(), state.log_start, interval, active)
         };
-        let mut largest = active;
-        for segment in &segments {
+        for segment in segments.iter().filter(|segment| segment.end().is_some()) {
             largest = largest.max(segment.confirm_largest_timestamp(interval)?);
         }
         if largest < 0 {
             return Ok(None);
         }
-        self.offset_for_timestamp(largest, Isolation::ReadUncommitted)
+        let found = self.search_segments(largest, Isolation::ReadUncommitted, true)?;
+        // What is known of the first segment may have been said of records before the log start.
+        if found.is_none() && segments.first().is_some_and(|first| first.base() < log_start) {
+            return self.max_by_walking(log_start);
+        }
+        Ok(found)
+    }
+
+    /// The record with the largest timestamp, by decoding all of the log.
+    fn max_by_walking(&self, mut from: Offset) -> Result<Option<TimestampedOffset>> {
+        let log_start = from;
+        let mut largest: Option<TimestampedOffset> = None;
+        loop {
+            let outcome = self.read(from, &ReadOptions::default())?;
+            for slice in &outcome.slices {
+                let mut rest = slice.as_ref();
+                while let Ok((batch, after)) = Batch::parse(rest) {
+                    rest = after;
+                    let mut bar = largest.map_or(0, |l| l.timestamp_ms.saturating_add(1));
+                    // Each find raises the bar, until no record of the batch is above it.
+                    while batch.max_timestamp_ms() >= bar {
+                        let Some(found) = first_record_at(&batch, bar, log_start)? else { break };
+                        bar = found.timestamp_ms.saturating_add(1);
+                        largest = Some(found);
+                    }
+                }
+            }
+            if outcome.next_offset <= from {
+                return Ok(largest);
+            }
+            from = outcome.next_offset;
+        }
     }
 }
 
@@ -410,14 +511,6 @@ impl Taken {
     fn wants_more(&self) -> bool {
         matches!(self, Self::All)
     }
-
-    /// For bytes that are all there is: a batch that goes on beyond them is damage.
-    fn expect_complete(&self, name: &crate::LogName, expected: Offset) -> Result<()> {
-        match self {
-            Self::Enough | Self::All => Ok(()),
-            Self::Incomplete { .. } | Self::Bad => Err(corrupt(name, expected, expected.next())),
-        }
-    }
 }
 
 /// Cuts a run of batches down to what a reader asked for and may see.
@@ -426,6 +519,12 @@ struct Cut<'a> {
     offset: Offset,
     bound: Offset,
     taken_bytes: usize,
+    /// Position in the file of the bytes walked next.
+    origin: u64,
+    /// Position of the first batch taken.
+    begins: u64,
+    /// Position where no batch begins.
+    bad: u64,
     /// The offset after the last batch taken.
     next: Offset,
     /// The first offset that has not been walked past.
@@ -434,12 +533,32 @@ struct Cut<'a> {
 
 impl<'a> Cut<'a> {
     fn new(offset: Offset, bound: Offset, options: &'a ReadOptions) -> Self {
-        Self { options, offset, bound, taken_bytes: 0, next: offset, expected: offset }
+        Self {
+            options,
+            offset,
+            bound,
+            taken_bytes: 0,
+            origin: 0,
+            begins: 0,
+            bad: 0,
+            next: offset,
+            expected: offset,
+        }
+    }
+
+    /// [`Cut::take`] from a whole file; `false` where no batch begins, at `bad`.
+    fn take_mapped(&mut self, map: &Bytes, position: u64, slices: &mut Vec<Bytes>) -> bool {
+        let start = usize::try_from(position).unwrap_or(usize::MAX);
+        if start >= map.len() {
+            return true;
+        }
+        self.origin = position;
+        matches!(self.take(&map.slice(start..), slices), Taken::Enough | Taken::All)
     }
 
     /// Walks the batches in `bytes` and takes those that belong to the answer, as one slice.
     /// Damage behind the first batch taken ends the answer before it: the next read meets it.
-    fn take(&mut self, bytes: &Bytes, slices: &mut Vec<Bytes>) -> Result<Taken> {
+    fn take(&mut self, bytes: &Bytes, slices: &mut Vec<Bytes>) -> Taken {
         let mut start = None;
         let mut at = 0;
         let taken = loop {
@@ -478,11 +597,15 @@ impl<'a> Cut<'a> {
             at += size;
         };
         if let Some(start) = start {
+            if slices.is_empty() {
+                self.begins = self.origin + start as u64;
+            }
             slices.push(bytes.slice(start..at));
         }
-        Ok(match taken {
+        self.bad = self.origin + at as u64;
+        match taken {
             Taken::Bad | Taken::Incomplete { .. } if !slices.is_empty() => Taken::Enough,
             taken => taken,
-        })
+        }
     }
 }

@@ -1,12 +1,16 @@
-//! Reading batch by batch: as a blocking iterator, and as a task that follows the log's end.
+//! Reading batch by batch: what is there, or following the log's end on a thread or in a task.
 
 use super::Log;
 use super::api::{AbortedTxn, Isolation, ReadOptions};
+use super::ticket::WaitFor;
 use crate::batch::{Batch, MarkerKind};
 use crate::error::{ErrorKind, Result};
 use crate::types::{Offset, ProducerId};
 use bytes::Bytes;
 use std::collections::{HashSet, VecDeque};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Tells a read-committed reader which batches of a read are its to see (T-18).
@@ -72,27 +76,43 @@ impl StoredBatch {
 }
 
 /// Reads a log batch by batch, control batches and (for read-committed readers) aborted ones left
-/// out. As an [`Iterator`] it ends where the reader may not see further yet; [`next_batch`] waits
-/// there instead.
+/// out.
 ///
-/// [`next_batch`]: BatchReader::next_batch
+/// | to get | use |
+/// |---|---|
+/// | what is there, then stop | the reader itself, an [`Iterator`] |
+/// | more as it comes, on a thread | [`blocking`](Self::blocking), an [`Iterator`] too; [`next_timeout`](Self::next_timeout) |
+/// | more as it comes, in a task | [`next_batch`](Self::next_batch), a future; [`poll_next`](Self::poll_next) for a stream |
+///
+/// None of them needs a runtime: any executor's waker will do, and no thread or timer is used.
 #[derive(Debug)]
 pub struct BatchReader {
     log: Log,
     options: ReadOptions,
     next_offset: Offset,
+    /// The reader's bound at the last read: there is nothing more to see below it.
+    bound: Offset,
     /// What was read and not handed out.
     slices: VecDeque<Bytes>,
     filter: CommittedFilter,
     /// As an iterator it met an error that has no other side.
     ended: bool,
+    /// The wait of a task that polls.
+    waiting: Option<WaitFor>,
 }
 
 impl BatchReader {
     pub(super) fn new(log: Log, from: Offset, isolation: Isolation) -> Self {
-        let options = ReadOptions { isolation, ..ReadOptions::default() };
-        let filter = CommittedFilter::new(&[]);
-        Self { log, options, next_offset: from, slices: VecDeque::new(), filter, ended: false }
+        Self {
+            log,
+            options: ReadOptions { isolation, ..ReadOptions::default() },
+            next_offset: from,
+            bound: from,
+            slices: VecDeque::new(),
+            filter: CommittedFilter::new(&[]),
+            ended: false,
+            waiting: None,
+        }
     }
 
     /// Where the reader stands: the offset after the last batch handed out or left out.
@@ -122,6 +142,10 @@ impl BatchReader {
             }
             let outcome = self.log.read(self.next_offset, &self.options)?;
             if outcome.slices.is_empty() {
+                self.bound = match self.options.isolation {
+                    Isolation::ReadUncommitted => outcome.high_watermark,
+                    Isolation::ReadCommitted => outcome.last_stable_offset,
+                };
                 return Ok(None);
             }
             self.filter = CommittedFilter::new(&outcome.aborted);
@@ -129,16 +153,54 @@ impl BatchReader {
         }
     }
 
+    /// Resolves when there may be more to see. The bound can lie behind the position, in a hole that
+    /// compaction left: waiting for the position would not wait at all.
+    fn wait_for_more(&self) -> WaitFor {
+        self.log.wait_for(self.next_offset.max(self.bound), self.options.isolation)
+    }
+
     /// The next batch, waiting for it as a task if need be. Dropping the future loses nothing.
     ///
     /// # Errors
     /// As [`BatchReader::try_next`].
     pub async fn next_batch(&mut self) -> Result<StoredBatch> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// [`BatchReader::next_batch`] for a future or stream of the caller's own. The stream has no end
+    /// but an error: [`ErrorKind::Closed`] when the log was closed or deleted.
+    ///
+    /// ```
+    /// use oncelog::{BatchReader, Result, StoredBatch};
+    /// use std::pin::Pin;
+    /// use std::task::{Context, Poll};
+    ///
+    /// struct Tail(BatchReader);
+    ///
+    /// // With the crate `futures-core` this is `impl Stream for Tail`, word for word.
+    /// impl Tail {
+    ///     fn poll_next(
+    ///         mut self: Pin<&mut Self>,
+    ///         cx: &mut Context<'_>,
+    ///     ) -> Poll<Option<Result<StoredBatch>>> {
+    ///         self.0.poll_next(cx).map(Some)
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`BatchReader::try_next`].
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<StoredBatch>> {
         loop {
             if let Some(batch) = self.try_next()? {
-                return Ok(batch);
+                self.waiting = None;
+                return Poll::Ready(Ok(batch));
             }
-            self.log.wait_for(self.next_offset, self.options.isolation).await?;
+            let mut waiting = self.waiting.take().unwrap_or_else(|| self.wait_for_more());
+            if Pin::new(&mut waiting).poll(cx)?.is_pending() {
+                self.waiting = Some(waiting);
+                return Poll::Pending;
+            }
         }
     }
 
@@ -147,17 +209,34 @@ impl BatchReader {
     /// # Errors
     /// As [`BatchReader::try_next`].
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<StoredBatch>> {
-        if let Some(batch) = self.try_next()? {
-            return Ok(Some(batch));
+        let clock = self.log.inner().clock();
+        let deadline = clock.monotonic().saturating_add(timeout);
+        loop {
+            if let Some(batch) = self.try_next()? {
+                return Ok(Some(batch));
+            }
+            let left = deadline.saturating_sub(clock.monotonic());
+            // What came may all be markers, or aborted.
+            if !self.wait_for_more().wait(left)? {
+                return Ok(None);
+            }
         }
-        let waiting = self.log.wait_for(self.next_offset, self.options.isolation);
-        if waiting.wait(timeout)? { self.try_next() } else { Ok(None) }
+    }
+
+    /// An iterator that waits on this thread where the reader itself would end. It ends when the log
+    /// is closed or deleted, or after an error that has no other side.
+    #[must_use]
+    pub fn blocking(self) -> BlockingBatches {
+        BlockingBatches { reader: self }
     }
 
     /// Goes on at `offset`.
     pub fn seek(&mut self, offset: Offset) {
         self.slices.clear();
         self.next_offset = offset;
+        self.bound = offset;
+        self.ended = false;
+        self.waiting = None;
     }
 }
 
@@ -177,5 +256,46 @@ impl Iterator for BatchReader {
             }
         }
         next.transpose()
+    }
+}
+
+/// Follows a log on the calling thread; see [`BatchReader::blocking`].
+#[derive(Debug)]
+pub struct BlockingBatches {
+    reader: BatchReader,
+}
+
+impl BlockingBatches {
+    /// Where it stands, and what to [`seek`](BatchReader::seek) on.
+    #[must_use]
+    pub fn into_reader(self) -> BatchReader {
+        self.reader
+    }
+}
+
+impl Iterator for BlockingBatches {
+    type Item = Result<StoredBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let next = match self.reader.next() {
+                None if self.reader.ended => return None,
+                // Nobody waits for so long.
+                None => self.reader.wait_for_more().wait(Duration::MAX).err().map(Err),
+                next => next,
+            };
+            match next {
+                None => {}
+                Some(Err(error)) if *error.kind() == ErrorKind::Closed => {
+                    self.reader.ended = true;
+                    return None;
+                }
+                Some(Err(error)) if error.is_fatal() => {
+                    self.reader.ended = true;
+                    return Some(Err(error));
+                }
+                next => return next,
+            }
+        }
     }
 }

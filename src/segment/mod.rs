@@ -253,6 +253,7 @@ impl Segment {
             Some(indexes) => indexes,
             None => scan::rebuild_indexes(self, index_interval_bytes)?,
         };
+        // Last: a file that was removed meanwhile reads as one that never was.
         self.check_not_retired()?;
         let loaded = Arc::new(loaded);
         self.set_indexes(&loaded);
@@ -270,6 +271,10 @@ impl Segment {
         let Some(bytes) = self.read_index(FileKind::TimeIndex)? else { return Ok(None) };
         let end = self.end().unwrap_or(Offset::new(i64::MAX));
         let Ok(times) = TimeIndex::decode(self.base, &bytes, end) else { return Ok(None) };
+        // Either no record has a time, or Kafka lost the file and made an empty one.
+        if times.last().is_none() && size > 0 {
+            return Ok(None);
+        }
         Ok(Some(Indexes { offsets, times, is_own: false }))
     }
 

@@ -320,3 +320,19 @@ fn a_weaker_acknowledgement_comes_earlier_and_a_later_durable_one_covers_it() {
         assert_eq!(log.offsets().high_watermark, Offset::new(2));
     });
 }
+
+// A log with work left must not keep its engine, and with it the lock of the directory, for ever.
+#[test]
+fn an_engine_that_is_dropped_with_work_left_lets_go_of_its_directory() {
+    for_each_backend(|world| {
+        let engine = world.open();
+        let log = create(&engine);
+        append(&log, &plain(&["a"])).unwrap();
+        log.roll();
+        // Staged, and nobody waits for it; a segment waits to be sealed.
+        drop(log.append(&plain(&["b"]), &AppendOptions::default()).unwrap());
+        world.kill((engine, log));
+        let log = world.open().log(&name()).unwrap();
+        assert!((1..=2).contains(&end(&log)));
+    });
+}

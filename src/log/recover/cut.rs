@@ -4,8 +4,12 @@ use crate::checkpoint;
 use crate::error::{Error, Result};
 use crate::io::OpenMode;
 use crate::log::LogInner;
+use crate::log::inner::LogState;
+use crate::producer::{ProducerLimits, ProducerTable};
 use crate::segment::Segment;
-use crate::segment::name::{FileKind, Suffix, parse_file_name, segment_file};
+use crate::segment::name::{
+    FileKind, LEADER_EPOCH_CHECKPOINT, Suffix, parse_file_name, segment_file,
+};
 use crate::segment::scan::{Scanner, Step};
 use crate::types::Offset;
 use std::io;
@@ -15,10 +19,14 @@ use std::sync::Arc;
 /// in between leaves a log that ends earlier or later, never one with a hole or with producers that
 /// know more than the log: each step is durable before the next one, since names that are not
 /// flushed survive a power cut in any combination.
-pub(in crate::log) fn cut(log: &LogInner, segments: &[Arc<Segment>], offset: Offset) -> Result<()> {
+pub(in crate::log) fn cut(log: &LogInner, state: &LogState, offset: Offset) -> Result<()> {
+    let segments = &state.segments;
     let failed = |e| Error::io(format!("truncate {}", log.name), e);
     let storage = log.storage();
     let flush_names = || storage.sync_dir(&log.path).map_err(failed);
+    let replace = |name: &str, bytes: &[u8]| {
+        checkpoint::replace_file(storage.as_ref(), &log.path, name, bytes).map_err(failed)
+    };
     for entry in storage.list_dir(&log.path).map_err(failed)? {
         let newer = matches!(
             parse_file_name(&entry.name),
@@ -29,6 +37,13 @@ pub(in crate::log) fn cut(log: &LogInner, segments: &[Arc<Segment>], offset: Off
         }
     }
     flush_names()?;
+    // Later than the states: without them a replay finds again what is not in it.
+    let mut epochs = state.epochs.clone();
+    epochs.truncate_from_end(offset);
+    replace(LEADER_EPOCH_CHECKPOINT, &epochs.encode())?;
+    if segments.first().is_some_and(|first| offset < first.base()) {
+        return start_anew(log, segments, offset);
+    }
     // Last segment first: what is left is always a prefix.
     for segment in segments.iter().rev() {
         if segment.base() >= offset && segment.base() != segments[0].base() {
@@ -40,6 +55,28 @@ pub(in crate::log) fn cut(log: &LogInner, segments: &[Arc<Segment>], offset: Off
         break;
     }
     flush_names()
+}
+
+/// Nothing is left of the log, and it goes on at `offset`, before its first segment: no
+/// producer is known there. What a crash in between leaves of the segments is a prefix still.
+fn start_anew(log: &LogInner, segments: &[Arc<Segment>], offset: Offset) -> Result<()> {
+    let failed = |e| Error::io(format!("truncate {}", log.name), e);
+    let storage = log.storage();
+    for entry in storage.list_dir(&log.path).map_err(failed)? {
+        let parsed = parse_file_name(&entry.name);
+        if let Some((_, FileKind::State | FileKind::Snapshot, Suffix::None)) = parsed {
+            storage.remove_file(&log.path.join(&entry.name)).map_err(failed)?;
+        }
+    }
+    let nobody = ProducerTable::new(ProducerLimits::new(1, 0));
+    let state = crate::producer::state::encode(&nobody, offset);
+    let name = segment_file(offset, FileKind::State);
+    checkpoint::replace_file(storage.as_ref(), &log.path, &name, &state).map_err(failed)?;
+    for segment in segments.iter().rev() {
+        segment.remove_files().map_err(failed)?;
+        storage.sync_dir(&log.path).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Keeps the batches of a segment that end before `offset`, in a file of their own: whoever maps or

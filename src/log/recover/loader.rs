@@ -67,9 +67,10 @@ impl Loader {
         let active = self.load_segments(log_start)?;
         self.make_durable()?;
         let end = self.expected;
-        self.epochs.truncate_from_end(end);
+        // One that begins at the end has no batch yet and is still in force.
+        self.epochs.truncate_from_end(end.next());
         self.epochs.truncate_from_start(log_start);
-        self.producers.on_high_watermark(end);
+        self.producers.on_high_watermark(self.source.high_watermark.map_or(end, |hw| hw.min(end)));
         self.report.damaged = self.damaged.iter().map(|d| (d.first, d.next)).collect();
         let state = LogState {
             config: Arc::clone(&self.source.config),

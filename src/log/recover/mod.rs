@@ -92,6 +92,8 @@ pub(crate) struct Source {
     pub(crate) clean: bool,
     /// From the data directory's checkpoint, if it lists the log.
     pub(crate) log_start: Option<Offset>,
+    /// Where it is if an embedder sets it; else it is the log's end.
+    pub(crate) high_watermark: Option<Offset>,
 }
 
 /// Writes the files of a fresh log and loads it. Durable when this returns.

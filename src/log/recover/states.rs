@@ -5,13 +5,15 @@ use super::loader::Loader;
 use super::{STATE_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::checkpoint::TextDamage;
 use crate::epoch::LeaderEpochCache;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::index::AbortedIndex;
+use crate::io::OpenMode;
 use crate::log::LogInner;
 use crate::producer::state::StateError;
 use crate::producer::{ProducerTable, RestoreAt};
 use crate::segment::Segment;
 use crate::segment::name::{FileKind, LEADER_EPOCH_CHECKPOINT, segment_file};
+use crate::segment::scan::{Scanner, Step, resync};
 use crate::types::Offset;
 use std::sync::Arc;
 
@@ -60,13 +62,45 @@ impl Loader {
     }
 
     pub(super) fn load_epochs(&mut self) -> Result<()> {
-        if let Some(bytes) = self.read(LEADER_EPOCH_CHECKPOINT, TEXT_BYTES_MAX)? {
-            match LeaderEpochCache::decode(&bytes) {
-                Ok(epochs) => self.epochs = epochs,
-                Err(e @ TextDamage::Newer { .. }) => {
-                    return Err(e.into_error(&self.source.path.join(LEADER_EPOCH_CHECKPOINT)));
+        let bytes = self.read(LEADER_EPOCH_CHECKPOINT, TEXT_BYTES_MAX)?;
+        match bytes.map(|bytes| LeaderEpochCache::decode(&bytes)) {
+            Some(Ok(epochs)) => {
+                self.epochs = epochs;
+                return Ok(());
+            }
+            Some(Err(e @ TextDamage::Newer { .. })) => {
+                return Err(e.into_error(&self.source.path.join(LEADER_EPOCH_CHECKPOINT)));
+            }
+            Some(Err(_damage)) => self.report.rebuilt.push(LEADER_EPOCH_CHECKPOINT.to_owned()),
+            None => {}
+        }
+        self.rebuild_epochs()
+    }
+
+    /// Takes the epochs from the batches below the replay point; the rest is replayed.
+    fn rebuild_epochs(&mut self) -> Result<()> {
+        let failed = |e| Error::io("rebuild the leader epochs of a log", e);
+        let storage = Arc::clone(&self.source.shared.io.storage);
+        let below = self.bases.partition_point(|base| *base < self.replay_from);
+        for base in self.bases.iter().take(below) {
+            let path = self.source.path.join(segment_file(*base, FileKind::Log));
+            let file = storage.open(&path, OpenMode::Read, false).map_err(failed)?;
+            let len = file.len().map_err(failed)?;
+            let mut scanner = Scanner::new(file, 0, len);
+            let mut expected = *base;
+            loop {
+                match scanner.step().map_err(failed)? {
+                    Step::Batch { batch, .. } => {
+                        self.epochs.assign(batch.leader_epoch(), batch.base_offset());
+                        expected = batch.next_offset();
+                    }
+                    Step::End => break,
+                    Step::Bad => {
+                        if resync(&mut scanner, expected).map_err(failed)?.is_none() {
+                            break;
+                        }
+                    }
                 }
-                Err(_damage) => self.report.rebuilt.push(LEADER_EPOCH_CHECKPOINT.to_owned()),
             }
         }
         Ok(())

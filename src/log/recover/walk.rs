@@ -87,7 +87,13 @@ impl Loader {
                     walk.end = position + batch.size() as u64;
                     self.replay(&mut walk, position, &batch)?;
                 }
-                Step::End => break,
+                Step::End => {
+                    // An end that was lost on a batch boundary looks like an end.
+                    if self.next_base_after(base).is_none() {
+                        self.skip_damage(&mut walk, &mut scanner).map_err(failed)?;
+                    }
+                    break;
+                }
                 Step::Batch { .. } | Step::Bad => {
                     scanner.seek(walk.end);
                     if !self.skip_damage(&mut walk, &mut scanner).map_err(failed)? {
@@ -167,7 +173,7 @@ impl Loader {
         if facts.base_offset < self.replay_from {
             return Ok(());
         }
-        self.epochs.assign(batch.leader_epoch(), facts.base_offset);
+        self.epochs.replay(batch.leader_epoch(), facts.base_offset);
         let now_ms = self.source.shared.io.clock.now_ms();
         if let Some(txn) = self.producers.apply(&facts, now_ms).filter(|txn| txn.aborted) {
             walk.note_aborted(&txn);
