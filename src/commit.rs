@@ -153,6 +153,9 @@ impl Committer {
     /// Takes the queue as one group, carries it out, and hands the lead on.
     fn lead(&self, mut inner: parking_lot::MutexGuard<'_, Inner>) {
         inner.leading = true;
+        // The commit thread was asked to see to what this group takes. Left set, it would swallow the
+        // next request: a task would wait for a group that nobody leads.
+        inner.kicked = false;
         let group = std::mem::take(&mut inner.dirty);
         drop(inner);
         self.commit(group);
