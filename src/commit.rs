@@ -5,7 +5,8 @@
 //!
 //! - a thread that waits for its own append *leads*: it does the group's I/O itself, in line, so a
 //!   lone writer pays one device write and no hand-off;
-//! - when only tasks (futures) wait, the directory's commit thread leads.
+//! - when only tasks (futures) wait, the directory's commit thread leads, unless a task lends its
+//!   own thread for one group ([`Committer::try_lead`]).
 //!
 //! A leader that ends its group while more is staged hands the lead on: to one waiting thread if
 //! there is one, else to the commit thread. Nobody else is woken for it.
@@ -108,6 +109,14 @@ impl Committer {
             if seat.summoned.load(Ordering::Relaxed) {
                 self.hand_over(inner);
             }
+        }
+    }
+
+    /// Carries out one group on the calling thread, if one is due and nobody leads.
+    pub(crate) fn try_lead(&self) {
+        let inner = self.inner.lock();
+        if !inner.leading && !inner.dirty.is_empty() {
+            self.lead(inner);
         }
     }
 

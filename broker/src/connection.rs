@@ -9,23 +9,29 @@
 //! is only *staged* before the next request is read: its acknowledgement is awaited by the writing
 //! half. So the appends of a connection keep their order and still share a flush (B-5).
 //!
+//! Both halves are one task. The reading half is polled first, so what it queues is seen by the
+//! writing half in the same poll, without waking anybody; and when the writing half begins to wait
+//! for an acknowledgement, everything that has come is staged.
+//!
 //! Memory follows bytes that have arrived, never a length that was only announced. A frame beyond
 //! [`FREE_BYTES`] draws on a budget shared by all connections; one that gets nothing from it for
 //! [`BUDGET_PATIENCE`] is closed, so that half-sent frames cannot starve everybody else.
 
 use crate::handler::{Broker, Client, Reply, Verdict};
 use bytes::{Buf, Bytes, BytesMut};
+use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 /// Bytes that every connection may buffer without asking the shared budget.
@@ -66,13 +72,19 @@ pub(crate) async fn serve(
 ) {
     let client = Client { peer };
     let (read, write) = stream.into_split();
-    let (queue, replies) = mpsc::unbounded_channel();
+    let queue = Queue::default();
     let idle_max = limits.idle_max;
     let frames = FrameReader { read, buffer: BytesMut::new(), limits, last_frame_bytes: 0 };
-    let reading = read_requests(frames, queue, client, broker, shutdown);
-    let writing = write_replies(write, replies, idle_max);
-    // A connection that breaks concerns nobody but its client, who sees it break too.
-    let (_reading, _writing) = tokio::join!(reading, writing);
+    let mut writing = pin!(write_replies(write, &queue, idle_max));
+    tokio::select! {
+        biased;
+        // A connection that breaks concerns nobody but its client, who sees it break too.
+        _ = read_requests(frames, &queue, client, broker, shutdown) => {}
+        _ = &mut writing => return,
+    }
+    // What was taken in is answered.
+    queue.close();
+    drop(writing.await);
 }
 
 /// Resolves when the server is told to stop, or is dropped.
@@ -86,9 +98,48 @@ struct Queued {
     _slots: OwnedSemaphorePermit,
 }
 
+/// Replies on their way from the reading half to the writing half of one task.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+}
+
+#[derive(Default)]
+struct QueueState {
+    replies: VecDeque<Queued>,
+    closed: bool,
+}
+
+impl Queue {
+    fn push(&self, queued: Queued) {
+        self.state.lock().replies.push_back(queued);
+    }
+
+    fn try_pop(&self) -> Option<Queued> {
+        self.state.lock().replies.pop_front()
+    }
+
+    /// The next reply; `None` when there will be no more. Whoever pushes or closes sees to it that
+    /// the task is polled on: the reading half by running before this, in the same poll.
+    async fn pop(&self) -> Option<Queued> {
+        poll_fn(|_| {
+            let mut state = self.state.lock();
+            match state.replies.pop_front() {
+                None if !state.closed => Poll::Pending,
+                queued => Poll::Ready(queued),
+            }
+        })
+        .await
+    }
+
+    fn close(&self) {
+        self.state.lock().closed = true;
+    }
+}
+
 async fn read_requests(
     mut frames: FrameReader,
-    queue: mpsc::UnboundedSender<Queued>,
+    queue: &Queue,
     client: Client,
     broker: Arc<Broker>,
     mut shutdown: watch::Receiver<bool>,
@@ -105,7 +156,8 @@ async fn read_requests(
             biased;
             verdict = broker.handle(&client, frame.bytes) => verdict,
             () = stopped(&mut shutdown) => return Ok(()),
-            () = queue.closed() => return Ok(()),
+            // Nobody is left to be answered, so nothing need be waited for.
+            gone = frames.hung_up() => return gone,
         };
         let reply = match verdict {
             Verdict::Reply(reply) => reply,
@@ -114,9 +166,7 @@ async fn read_requests(
         };
         let slots = Arc::clone(&slots).acquire_many_owned(cost(&reply)).await;
         let Ok(slots) = slots else { return Ok(()) };
-        if queue.send(Queued { reply, _slots: slots }).is_err() {
-            return Ok(());
-        }
+        queue.push(Queued { reply, _slots: slots });
     }
 }
 
@@ -191,6 +241,25 @@ impl FrameReader {
         Ok(true)
     }
 
+    /// Resolves when the client has closed its end. To notice, it takes in what the client sends
+    /// meanwhile; behind more than [`FREE_BYTES`] of that the end is not seen.
+    async fn hung_up(&mut self) -> io::Result<()> {
+        loop {
+            let room = FREE_BYTES.saturating_sub(self.buffer.len());
+            if room == 0 {
+                return pending().await;
+            }
+            self.read.readable().await?;
+            self.buffer.reserve(room.min(READ_BYTES));
+            match self.read.try_read_buf(&mut self.buffer) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
     async fn wait_readable(&self) -> io::Result<()> {
         within(self.limits.idle_max, self.read.readable()).await
     }
@@ -221,7 +290,7 @@ impl FrameReader {
 
 async fn write_replies(
     mut write: OwnedWriteHalf,
-    mut replies: mpsc::UnboundedReceiver<Queued>,
+    queue: &Queue,
     idle_max: Option<Duration>,
 ) -> io::Result<()> {
     let mut out = Outgoing::default();
@@ -230,7 +299,7 @@ async fn write_replies(
     loop {
         let queued = match next.take() {
             Some(queued) => queued,
-            None => match replies.recv().await {
+            None => match queue.pop().await {
                 Some(queued) => queued,
                 None => break,
             },
@@ -244,14 +313,12 @@ async fn write_replies(
                 Verdict::Reply(Reply::Later(_)) | Verdict::Close => break,
             },
         }
-        let closing = gather(&mut out, &mut held, &mut replies, &mut next).await;
+        let closing = gather(&mut out, &mut held, queue, &mut next).await;
         within(idle_max, write.write_all_buf(&mut out)).await?;
         if closing {
             break;
         }
     }
-    // Tells the reading half, which may be waiting for a client that has nothing more to say.
-    replies.close();
     write.shutdown().await
 }
 
@@ -259,11 +326,11 @@ async fn write_replies(
 async fn gather(
     out: &mut Outgoing,
     held: &mut Vec<OwnedSemaphorePermit>,
-    replies: &mut mpsc::UnboundedReceiver<Queued>,
+    queue: &Queue,
     next: &mut Option<Queued>,
 ) -> bool {
     while out.bytes < WRITE_BYTES {
-        let Ok(queued) = replies.try_recv() else { return false };
+        let Some(queued) = queue.try_pop() else { return false };
         match queued.reply {
             Reply::Ready(slices) => out.push(slices),
             Reply::Later(mut reply) => {

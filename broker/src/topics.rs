@@ -11,9 +11,9 @@
 use crate::blocking::blocking;
 use crate::clock;
 use crate::config::{Overrides, Settings, check_overrides, log_config};
+use crate::metadata::MetadataLog;
 use crate::metadata::history::{History, KnownTopic};
 use crate::metadata::record::{MetadataRecord, TopicId};
-use crate::metadata::{METADATA_TOPIC, MetadataLog};
 use oncelog::{Engine, Error, ErrorKind, Log, LogConfig, LogName, Result};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -331,7 +331,7 @@ impl Shared {
     fn reconcile(&self, history: History) -> Result<()> {
         let mut logs: HashMap<(String, TopicId), Vec<i32>> = HashMap::new();
         for (name, id) in self.engine.logs()? {
-            if name.topic() != METADATA_TOPIC {
+            if !is_reserved(name.topic()) {
                 logs.entry((name.topic().to_owned(), id)).or_default().push(name.partition());
             }
         }
@@ -410,8 +410,14 @@ fn metric_name(name: &str) -> String {
     name.replace('.', "_")
 }
 
+/// Logs that are no topics: a Kafka controller's, and what the broker and the engine keep for
+/// themselves.
+fn is_reserved(name: &str) -> bool {
+    name == "__cluster_metadata" || name.starts_with("__oncelog_")
+}
+
 fn check_name(name: &str) -> std::result::Result<(), Refusal> {
-    if name == METADATA_TOPIC {
+    if is_reserved(name) {
         return Err(Refusal::Reserved);
     }
     match LogName::new(name, 0) {
@@ -442,7 +448,9 @@ mod tests {
 
     #[test]
     fn names_are_refused_for_the_reason_kafka_gives() {
-        assert!(matches!(check_name("__cluster_metadata"), Err(Refusal::Reserved)));
+        for reserved in ["__cluster_metadata", "__oncelog_metadata", "__oncelog_transactions"] {
+            assert!(matches!(check_name(reserved), Err(Refusal::Reserved)), "{reserved}");
+        }
         assert!(matches!(check_name("__consumer_offsets"), Err(Refusal::Exists)));
         for bad in ["", ".", "..", "a b", "ä", &"x".repeat(250)] {
             assert!(matches!(check_name(bad), Err(Refusal::InvalidName(_))), "{bad}");

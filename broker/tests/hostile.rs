@@ -11,7 +11,8 @@ mod common;
 
 use bytes::{BufMut, BytesMut};
 use common::{Client, Node, batch};
-use oncelog_broker::protocol::{MetadataRequest, Response};
+use oncelog_broker::protocol::join_group::JoinGroupRequestProtocol;
+use oncelog_broker::protocol::{FetchRequest, JoinGroupRequest, MetadataRequest, Response};
 use std::time::Duration;
 
 /// The neighbour works: it asks and is answered, and its records are there.
@@ -215,16 +216,47 @@ async fn connections_beyond_the_limit_are_refused_and_room_is_reused() {
     assert!(third.is_closed().await);
     drop(first);
     // The server notices the close in its own time.
-    let reused = async {
+    reconnected(&node).await;
+}
+
+/// A request parked for minutes is given up as soon as its client is gone, even behind more requests.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_request_does_not_outlive_its_connection() {
+    let settings = ["max.connections=1", "group.initial.rebalance.delay.ms=600000"];
+    let node = Node::start(&settings).await;
+    let mut client = node.client().await;
+    assert_eq!(client.create("t", 1, &[]).await, 0);
+    let patient =
+        FetchRequest { max_wait_ms: 600_000, min_bytes: 1, ..common::fetch(&[("t", 0, 0)]) };
+    client.send(patient, 12).await;
+    client.send(MetadataRequest::default(), 12).await;
+    drop(client);
+    let mut client = reconnected(&node).await;
+    let joining = JoinGroupRequest {
+        group_id: "g".into(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 600_000,
+        protocol_type: "consumer".into(),
+        protocols: vec![JoinGroupRequestProtocol { name: "range".into(), ..Default::default() }],
+        ..JoinGroupRequest::default()
+    };
+    client.send(joining, 3).await;
+    drop(client);
+    reconnected(&node).await;
+}
+
+/// A client, as soon as the server has a place for it.
+async fn reconnected(node: &Node) -> common::Client {
+    let connected = async {
         loop {
             let mut client = node.client().await;
-            client.send(all(), 12).await;
+            client.send(MetadataRequest::default(), 12).await;
             if !client.is_closed().await {
-                return;
+                return client;
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), reused).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), connected).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

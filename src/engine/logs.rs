@@ -13,9 +13,17 @@ use crate::segment::name::{delete_dir_name, is_delete_dir};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// The log of a Kafka controller that shares the data directory: not ours to load, recover or close
+/// (D-1).
+const CLUSTER_METADATA_DIR: &str = "__cluster_metadata-0";
+
 impl EngineInner {
     /// Adds a log and its files.
     pub(super) fn create(&self, name: &LogName, id: [u8; 16], config: LogConfig) -> Result<Log> {
+        if name.to_string() == CLUSTER_METADATA_DIR {
+            let context = format!("{name} is the name of a Kafka controller's own log");
+            return Err(Error::new(ErrorKind::Invalid, context));
+        }
         let directory = self.registry.emptiest_of(self.shared.directories.len());
         let slot = Arc::new(Slot::new(name.clone(), directory, false));
         // Taken before anybody else can find the slot: they wait until the log is there.
@@ -183,6 +191,9 @@ pub(super) fn find(
             if checkpoint::is_temporary(&entry.name) {
                 io.storage.remove_file(&path.join(&entry.name)).map_err(failed)?;
             }
+            continue;
+        }
+        if entry.name == CLUSTER_METADATA_DIR {
             continue;
         }
         if is_delete_dir(&entry.name) {

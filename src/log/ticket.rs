@@ -127,6 +127,19 @@ impl AppendTicket {
         self.appended
     }
 
+    /// Lends the calling thread to the disk for one commit group, if none is under way: afterwards
+    /// this append is usually acknowledged, without a hand-off to another thread and back. For a
+    /// task that has nothing better to do, on an executor with threads to spare. Returns at once if
+    /// somebody else is at it.
+    ///
+    /// # Complexity
+    /// Blocks for at most one write and flush of what is staged.
+    pub fn lead(&self) {
+        if let Some(pending) = self.pending.as_ref().filter(|p| p.outcome().is_none()) {
+            pending.log.committer().try_lead();
+        }
+    }
+
     /// Blocks until the append is acknowledged at its durability. The calling thread may do the
     /// disk's work itself, for others too.
     ///

@@ -200,33 +200,40 @@ impl Segment {
         if let Some(indexes) = self.indexes.lock().as_ref() {
             return Ok(Arc::clone(indexes));
         }
-        let loaded = match self.load_indexes()? {
-            Some(indexes) => indexes,
+        let (offsets, times) = match self.load_searched()? {
+            Some(loaded) => loaded,
             None => scan::rebuild_indexes(self, index_interval_bytes)?,
         };
         self.check_not_retired()?;
-        let loaded = Arc::new(loaded);
+        let loaded = Arc::new(Indexes { offsets, times, aborted: self.load_aborted()? });
         *self.indexes.lock() = Some(Arc::clone(&loaded));
         Ok(loaded)
     }
 
-    fn load_indexes(&self) -> Result<Option<Indexes>> {
+    /// The two indexes that the segment's data alone can replace.
+    fn load_searched(&self) -> Result<Option<(OffsetIndex, TimeIndex)>> {
         let size = self.size();
         let Some(bytes) = self.read_index(FileKind::OffsetIndex)? else { return Ok(None) };
         let Ok(offsets) = OffsetIndex::decode(self.base, &bytes, size) else { return Ok(None) };
         let Some(bytes) = self.read_index(FileKind::TimeIndex)? else { return Ok(None) };
         let end = self.end().unwrap_or(Offset::new(i64::MAX));
         let Ok(times) = TimeIndex::decode(self.base, &bytes, end) else { return Ok(None) };
-        // Recovery has seen to it that there is one, unless Kafka wrote the log and there is no aborted
-        // transaction in the segment (D-39).
-        let aborted = match self.read_index(FileKind::TxnIndex)? {
-            None => AbortedIndex::new(self.base),
-            Some(bytes) => match AbortedIndex::decode(self.base, &bytes) {
-                Ok(aborted) => aborted,
-                Err(_damage) => return Ok(None),
-            },
+        Ok(Some((offsets, times)))
+    }
+
+    /// The aborted transactions. Recovery has seen to it that there are, unless Kafka wrote the log
+    /// and there is none in the segment (D-39). To go on without them would show readers what was
+    /// aborted.
+    fn load_aborted(&self) -> Result<AbortedIndex> {
+        let Some(bytes) = self.read_index(FileKind::TxnIndex)? else {
+            return Ok(AbortedIndex::new(self.base));
         };
-        Ok(Some(Indexes { offsets, times, aborted }))
+        AbortedIndex::decode(self.base, &bytes).map_err(|damage| {
+            let path = self.path(FileKind::TxnIndex);
+            let next = self.end().unwrap_or(Offset::new(i64::MAX));
+            let context = format!("{} was damaged since the log was opened", path.display());
+            Error::with_source(ErrorKind::Corrupt { first: self.base, next }, context, damage)
+        })
     }
 
     fn read_index(&self, kind: FileKind) -> Result<Option<Vec<u8>>> {

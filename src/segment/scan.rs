@@ -3,10 +3,10 @@
 //! The scanner yields one checked batch after the other and stops at the first place that is none.
 //! It does not judge what that place is — a clean end, a torn tail, damage: `log::recover` does.
 
-use super::{Indexes, Segment};
+use super::Segment;
 use crate::batch::{Batch, HEADER_BYTES};
 use crate::error::{Error, Result};
-use crate::index::{AbortedIndex, SegmentIndexer};
+use crate::index::{OffsetIndex, SegmentIndexer, TimeIndex};
 use crate::io::File;
 use crate::types::Offset;
 use std::io;
@@ -157,12 +157,16 @@ impl Observed {
     }
 }
 
-/// Rebuilds the indexes of a sealed segment from its data. Batches behind damage are found again
-/// by the base offsets that follow, so a bad batch costs its own entries only.
+/// Rebuilds the indexes of a sealed segment that its data alone determines; which transactions were
+/// aborted it does not: one may have begun in an earlier segment. Batches behind damage are found
+/// again by the base offsets that follow, so a bad batch costs its own entries only.
 ///
 /// # Errors
 /// [`ErrorKind::Io`](crate::ErrorKind::Io) if the data cannot be read.
-pub(crate) fn rebuild_indexes(segment: &Segment, interval_bytes: u32) -> Result<Indexes> {
+pub(crate) fn rebuild_indexes(
+    segment: &Segment,
+    interval_bytes: u32,
+) -> Result<(OffsetIndex, TimeIndex)> {
     let mut indexer = SegmentIndexer::new(segment.base(), interval_bytes);
     let mut scanner = Scanner::new(segment.file()?, 0, segment.size());
     let mut expected = segment.base();
@@ -190,10 +194,7 @@ pub(crate) fn rebuild_indexes(segment: &Segment, interval_bytes: u32) -> Result<
         }
     }
     indexer.close();
-    let (offsets, times) = (indexer.offsets().clone(), indexer.times().clone());
-    // The transaction index cannot be had from one segment alone (an aborted transaction may have
-    // begun in an earlier one): `log::recover` rebuilds it from the producers' state.
-    Ok(Indexes { offsets, times, aborted: AbortedIndex::new(segment.base()) })
+    Ok((indexer.offsets().clone(), indexer.times().clone()))
 }
 
 /// Looks for the next batch behind damage: one whose checksum is right and whose base offset is

@@ -1,4 +1,7 @@
-//! The documented contract, topic by topic, on the real backend and on the simulated disk.
+//! The documented contract, topic by topic, on the real backends and on the simulated disk.
+//!
+//! Scenario ids (S-3) and rule ids (P-5) in comments are those of the rule catalogue that the engine
+//! follows; each test says what it shows in its name.
 
 #![expect(clippy::unwrap_used, reason = "a panic in a test is a failed test")]
 
@@ -7,4 +10,6 @@ mod common;
 mod concurrency;
 mod hooked;
 mod markers;
+mod producers;
 mod space;
+mod transactions;

@@ -31,6 +31,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 
 /// The peer of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +76,9 @@ pub(crate) struct Broker {
     producer_ids: ProducerIds,
     sessions: FetchSessions,
     groups: group::Coordinator,
+    /// Whether a connection's thread may do a short write to the disk itself: only where others
+    /// serve the rest meanwhile.
+    may_lead: bool,
 }
 
 /// A request's version and number, needed to write its answer.
@@ -111,6 +115,7 @@ impl Broker {
             sessions: FetchSessions::new(usize::try_from(slots).unwrap_or(0)),
             topics,
             config,
+            may_lead: Handle::current().metrics().num_workers() > 1,
         })
     }
 

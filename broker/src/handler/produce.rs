@@ -10,6 +10,7 @@ use crate::protocol::produce::{
 };
 use crate::protocol::{ProduceRequest, ProduceResponse, Str};
 use crate::topics::Topic;
+use bytes::Bytes;
 use oncelog::{
     AppendOptions, AppendTicket, Appended, Error, ErrorKind, Isolation, LeaderEpoch, Log,
 };
@@ -24,6 +25,11 @@ const CODEC_ZSTD: i16 = 4;
 const TRANSACTIONAL: i16 = 1 << 4;
 /// The first version whose clients know zstd.
 const ZSTD_SINCE: i16 = 7;
+
+/// A request of at most so many bytes is written by the thread that serves its connection: two
+/// hand-offs between threads would cost it more than the write. A larger one would keep the
+/// connection from reading on meanwhile.
+const LEAD_BYTES_MAX: usize = 64 << 10;
 
 /// How long an append that is refused for want of room waits for its own log before it tries again.
 const BUSY_PATIENCE: Duration = Duration::from_millis(50);
@@ -77,6 +83,7 @@ impl Broker {
         let acks = request.acks;
         let wait = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
         let (refusal, mut topics) = (whole_request_refusal(&request), Vec::new());
+        let leads = self.may_lead && records_bytes(&request) <= LEAD_BYTES_MAX;
         for topic in request.topic_data {
             topics.push(self.stage_topic(call.version, refusal, topic, wait).await);
         }
@@ -86,6 +93,9 @@ impl Broker {
         }
         let acknowledged = async move {
             let deadline = Instant::now() + wait;
+            if leads {
+                lead(&topics);
+            }
             let mut responses = Vec::with_capacity(topics.len());
             for topic in topics {
                 responses.push(acknowledge(topic, deadline).await);
@@ -140,6 +150,24 @@ impl Broker {
             Ok(ticket) => Ok((log, ticket)),
             Err(error) => Err(Refused::by_engine(&error, Some(&log))),
         }
+    }
+}
+
+/// Bytes of records in a request.
+fn records_bytes(request: &ProduceRequest) -> usize {
+    let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    partitions.map(|partition| partition.records.as_ref().map_or(0, Bytes::len)).sum()
+}
+
+/// Has what was staged written on this thread. Polled only when the connection had nothing more to
+/// read, so that requests which came together share a write. One group carries all logs.
+fn lead(topics: &[StagedTopic]) {
+    let mut staged = topics
+        .iter()
+        .flat_map(|topic| &topic.partitions)
+        .filter_map(|partition| partition.outcome.as_ref().ok().map(|(_, ticket)| ticket));
+    if let Some(ticket) = staged.next() {
+        ticket.lead();
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the broker remembers: topics and producer ids, in a log of the engine.
 //!
-//! The log is `__cluster_metadata-0` and its records are Kafka's own metadata records. One commit is
+//! The log is `__oncelog_metadata-0` and its records are Kafka's own metadata records. One commit is
 //! one record batch, so it is in the log as a whole or not at all, and it is durable before anything
 //! depends on it. At start the log is replayed; when most of it is history it is written anew and
 //! trimmed. The log's own 16-byte id is the cluster's id.
@@ -16,8 +16,8 @@ use oncelog::{
 };
 use record::{MetadataRecord, TopicId};
 
-/// The topic of the log; Kafka's name for it, which no client can create (it answers 42).
-pub(crate) const METADATA_TOPIC: &str = "__cluster_metadata";
+/// The topic of the log, which no client can create (it answers 42).
+const METADATA_TOPIC: &str = "__oncelog_metadata";
 /// Bytes read at a time when replaying.
 const REPLAY_BYTES: usize = 1 << 20;
 /// Records of history that a start tolerates without writing the log anew.

@@ -30,7 +30,7 @@ impl Loader {
         candidates.sort_unstable();
         let at = RestoreAt { now_ms: self.source.shared.io.clock.now_ms(), log_start };
         let limits = LogInner::limits(&self.source.shared, &self.source.config);
-        for (offset, ours) in candidates.into_iter().rev() {
+        while let Some((offset, ours)) = candidates.pop() {
             let kind = if ours { FileKind::State } else { FileKind::Snapshot };
             let name = segment_file(offset, kind);
             let Some(bytes) = self.read(&name, STATE_BYTES_MAX)? else { continue };
@@ -51,44 +51,62 @@ impl Loader {
                 }
                 _ => self.report.rebuilt.push(name),
             }
+            if let Some(twin) = candidates.pop_if(|next| ours && *next == (offset, false)) {
+                // A clean close wrote both. An older one of ours and a replay know more.
+                let older = candidates.iter().rposition(|(_, ours)| !ours).map_or(0, |i| i + 1);
+                candidates.insert(older, twin);
+            }
         }
         Ok(())
     }
 
     /// Builds the transaction indexes of the segments below the replay point again if one is missing
-    /// or damaged. It takes a walk over all of them, since an aborted transaction may have begun in
-    /// any earlier segment.
+    /// or damaged, or if nothing says that they were ever flushed. It takes a walk over all of them,
+    /// since an aborted transaction may have begun in any earlier segment.
     pub(super) fn ensure_aborted_indexes(&mut self) -> Result<()> {
-        if !self.is_ours {
-            return Ok(());
-        }
         let replay_from = self.replay_from;
         let below: Vec<Offset> =
             self.bases.iter().copied().filter(|base| *base < replay_from).collect();
-        let mut wrong = Vec::new();
+        let trusted = self.is_ours || self.source.clean;
+        let mut wrong = !trusted;
+        let mut found = Vec::with_capacity(below.len());
         for base in &below {
-            let name = segment_file(*base, FileKind::TxnIndex);
-            let bytes = self.read(&name, STATE_BYTES_MAX)?;
-            if !bytes.is_some_and(|bytes| AbortedIndex::decode(*base, &bytes).is_ok()) {
-                wrong.push(name);
-            }
+            let bytes = self.read(&segment_file(*base, FileKind::TxnIndex), STATE_BYTES_MAX)?;
+            wrong |= match &bytes {
+                Some(bytes) => AbortedIndex::decode(*base, bytes).is_err(),
+                // Kafka writes none for a segment without aborted transactions (D-39).
+                None => self.is_ours,
+            };
+            found.push(bytes);
         }
-        if wrong.is_empty() {
-            return Ok(());
-        }
-        self.report.rebuilt.extend(wrong);
         let storage = Arc::clone(&self.source.shared.io.storage);
         let failed = |e| Error::io(format!("rebuild the indexes of {}", self.source.name), e);
+        let replace = |base: Offset, bytes: &[u8]| {
+            let name = segment_file(base, FileKind::TxnIndex);
+            checkpoint::replace_file(storage.as_ref(), &self.source.path, &name, bytes)
+                .map_err(failed)
+        };
+        if !wrong {
+            // From now on the log counts as ours, and a missing one as lost.
+            let missing = below.iter().zip(&found).filter(|(_, found)| found.is_none());
+            return missing.into_iter().try_for_each(|(base, _)| replace(*base, &[]));
+        }
         let mut producers =
             ProducerTable::new(LogInner::limits(&self.source.shared, &self.source.config));
-        for base in below {
+        for (base, found) in below.into_iter().zip(found) {
             let path = self.source.path.join(segment_file(base, FileKind::Log));
             let file = storage.open(&path, OpenMode::Read, false).map_err(failed)?;
             let len = file.len().map_err(failed)?;
-            let aborted = replay_aborted(Scanner::new(file, 0, len), base, &mut producers)?;
-            let name = segment_file(base, FileKind::TxnIndex);
-            checkpoint::replace_file(storage.as_ref(), &self.source.path, &name, &aborted.encode())
-                .map_err(failed)?;
+            let aborted =
+                replay_aborted(Scanner::new(file, 0, len), base, replay_from, &mut producers)?;
+            let bytes = aborted.encode();
+            if found.as_ref() == Some(&bytes) {
+                continue;
+            }
+            replace(base, &bytes)?;
+            if found.is_some() || self.is_ours || !bytes.is_empty() {
+                self.report.rebuilt.push(segment_file(base, FileKind::TxnIndex));
+            }
         }
         Ok(())
     }
@@ -121,10 +139,12 @@ impl Loader {
     }
 }
 
-/// The aborted transactions that end in one segment, given the producers as of its base.
+/// The aborted transactions that end in one segment and below `until`, given the producers as of its
+/// base.
 fn replay_aborted(
     mut scanner: Scanner,
     base: Offset,
+    until: Offset,
     producers: &mut ProducerTable,
 ) -> Result<AbortedIndex> {
     let mut aborted = AbortedIndex::new(base);
@@ -140,6 +160,9 @@ fn replay_aborted(
             },
         };
         expected = facts.last_offset.next();
+        if facts.base_offset >= until {
+            return Ok(aborted);
+        }
         if let Some(txn) = producers.apply(&facts, 0).filter(|txn| txn.aborted) {
             // Out of order only if the batches are, which the walk has ruled out.
             let _ = aborted.append(aborted_entry(&txn));
