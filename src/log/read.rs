@@ -11,11 +11,13 @@
 
 use super::LogInner;
 use super::api::{AbortedTxn, Isolation, ReadOptions, ReadOutcome, TimestampedOffset};
-use super::inner::LogState;
+use super::inner::{DamagedRange, LogState};
 use crate::batch::{Batch, DecodeLimits, HEADER_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::AbortedIndex;
+use crate::options::CleanupPolicy;
 use crate::segment::Segment;
+use crate::segment::scan::{Scanner, resync};
 use crate::types::Offset;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -31,7 +33,36 @@ struct Route {
     /// Position of the byte that holds the bound's first missing byte, at most.
     limit: u64,
     position: u64,
+    /// The offset that must begin there, if the walk begins where that is known.
+    follows: Option<Offset>,
+    /// Gaps between batches are no damage.
+    compacted: bool,
     segment: Arc<Segment>,
+}
+
+/// How a segment is walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Care {
+    /// From the index entry on; what lies before the offset is stepped over.
+    Usual,
+    /// Damage was met: from the beginning, with the checksum of every batch.
+    Suspicious,
+}
+
+/// Why a walk found nothing.
+enum Lost {
+    Failed(Error),
+    /// No right batch begins at `position`, where `first` should.
+    Damage {
+        position: u64,
+        first: Offset,
+    },
+}
+
+impl From<Error> for Lost {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 enum Source {
@@ -45,21 +76,32 @@ impl LogInner {
     /// Reads; see [`Log::read`](super::Log::read).
     pub(super) fn read(&self, offset: Offset, options: &ReadOptions) -> Result<ReadOutcome> {
         let mut from = offset;
+        let mut care = Care::Usual;
         loop {
-            let route = match self.route(from, options)? {
+            let route = match self.route(from, options, care)? {
                 Ok(route) => route,
                 Err(empty) => return Ok(empty),
             };
             let segment = Arc::clone(&route.segment);
-            let mut outcome = match self.follow(route, offset, options) {
+            let (mut outcome, passed) = match self.follow(route, offset, options, care) {
+                Ok(followed) => followed,
                 // Its files went while this was on its way there; look again where to go.
                 Err(_) if segment.is_retired() && self.is_alive() => continue,
-                followed => followed?,
+                Err(Lost::Failed(error)) => return Err(error),
+                Err(Lost::Damage { .. }) if care == Care::Usual => {
+                    care = Care::Suspicious;
+                    continue;
+                }
+                // The way there goes around it now, or says that the offset lies in it.
+                Err(Lost::Damage { position, first }) => {
+                    self.note_damage(&segment, position, first)?;
+                    continue;
+                }
             };
-            match segment.end() {
-                // Compaction or truncation left nothing at or after `offset` in this segment.
-                Some(end) if outcome.slices.is_empty() && end > from => from = end,
-                _ => {
+            match segment.end().filter(|end| passed && *end > from) {
+                // Compaction left nothing at or after `offset` in this segment.
+                Some(end) => from = end,
+                None => {
                     if options.isolation == Isolation::ReadCommitted {
                         outcome.aborted = self.aborted(offset, outcome.next_offset)?;
                     }
@@ -69,11 +111,37 @@ impl LogInner {
         }
     }
 
+    /// Remembers damage that no recovery had a reason to look at: `first` is the offset that should
+    /// have begun at `position`. It ends where the next right batch begins.
+    fn note_damage(&self, segment: &Segment, position: u64, first: Offset) -> Result<()> {
+        let failed = |e| Error::io(format!("look behind damage of {}", self.name), e);
+        let limit = segment.file()?.len().map_err(failed)?.min(segment.size());
+        let mut scanner = Scanner::new(segment.file()?, position, limit);
+        let found =
+            if position < limit { resync(&mut scanner, first).map_err(failed)? } else { None };
+        let range = match found {
+            Some(next) => (next, scanner.position()),
+            None => (self.next_segment(segment), limit.max(position)),
+        };
+        let (next, end_position) = range;
+        let damage =
+            DamagedRange { first, next, segment_base: segment.base(), position, end_position };
+        let mut state = self.state.lock();
+        let at = state.damaged.partition_point(|known| known.first < first);
+        // Twice the same would be found forever.
+        if next <= first || state.damaged.get(at).is_some_and(|known| known.first == first) {
+            return Err(corrupt(&self.name, first, next.max(first.next())));
+        }
+        state.damaged.insert(at, damage);
+        Ok(())
+    }
+
     /// Where to read, or the empty answer if there is nothing to see yet.
     fn route(
         &self,
         offset: Offset,
         options: &ReadOptions,
+        care: Care,
     ) -> Result<std::result::Result<Route, ReadOutcome>> {
         // A poisoned log still answers for what is known to be on the disk.
         let state = self.state.lock();
@@ -104,60 +172,106 @@ impl LogInner {
         }
         let segment = Arc::clone(&state.segments[state.segment_for(offset)]);
         // The way from the index entry to the offset must not lead through damage.
-        let undamaged = state.undamaged_from(segment.base(), offset);
+        let (undamaged, first) = state.undamaged_from(segment.base(), offset);
+        // Only a batch that was compacted away leaves a gap between batches.
+        let compacted = state.config.cleanup_policy != CleanupPolicy::Delete;
+        let follows = |position: u64| (position == undamaged).then_some(first);
         if segment.base() != state.active.segment.base() {
             let interval = state.config.index_interval_bytes;
             drop(state);
-            let (_, position) = segment.indexes(interval)?.offsets.lookup(offset);
-            let limit = segment.size();
-            let position = u64::from(position).max(undamaged);
+            let position = match care {
+                Care::Usual => {
+                    let (_, position) = segment.indexes(interval)?.offsets.lookup(offset);
+                    u64::from(position).max(undamaged)
+                }
+                Care::Suspicious => undamaged,
+            };
             return Ok(Ok(Route {
                 source: Source::File,
                 bound,
                 outcome,
-                limit,
+                limit: segment.size(),
                 position,
+                follows: follows(position),
+                compacted,
                 segment,
             }));
         }
-        let (_, position) = state.active.indexer.offsets().lookup(offset);
-        let position = u64::from(position).max(undamaged);
+        let position = match care {
+            Care::Usual => {
+                u64::from(state.active.indexer.offsets().lookup(offset).1).max(undamaged)
+            }
+            Care::Suspicious => undamaged,
+        };
         let tail = &state.active.tail;
         let (source, limit) = if position >= tail.data_start() {
             (Source::Tail(tail.read(position..tail.end())), tail.end())
         } else {
             (Source::File, state.active.durable.max(tail.data_start()))
         };
-        Ok(Ok(Route { source, bound, outcome, limit, position, segment }))
+        let follows = follows(position);
+        Ok(Ok(Route { source, bound, outcome, limit, position, follows, compacted, segment }))
     }
 
-    fn follow(&self, route: Route, offset: Offset, options: &ReadOptions) -> Result<ReadOutcome> {
-        let Route { source, bound, mut outcome, limit, position, segment } = route;
-        let mut cut = Cut::new(offset, bound, options);
-        match source {
-            Source::Tail(slices) => {
-                for slice in slices {
-                    if !cut.take(&slice, &mut outcome.slices)?.wants_more() {
+    /// Walks a route; what was found, and whether the walk came to the segment's end without it.
+    fn follow(
+        &self,
+        route: Route,
+        offset: Offset,
+        options: &ReadOptions,
+        care: Care,
+    ) -> Result<(ReadOutcome, bool), Lost> {
+        let Route { source, bound, mut outcome, limit, position, follows, compacted, segment } =
+            route;
+        let mut cut = Cut {
+            options,
+            offset,
+            bound,
+            care,
+            compacted,
+            end: self.next_segment(&segment),
+            taken_bytes: 0,
+            next: offset,
+            follows,
+        };
+        let slices = &mut outcome.slices;
+        let taken = match source {
+            Source::Tail(tail) => {
+                let mut taken = Taken::All;
+                for slice in tail {
+                    taken = cut.take(&slice, true, slices);
+                    if !matches!(taken, Taken::All) {
                         break;
                     }
                 }
+                (taken, position)
             }
             Source::File => match segment.map()? {
                 Some(map) => {
-                    let start = usize::try_from(position).unwrap_or(usize::MAX);
-                    if start < map.len() {
-                        let taken = cut.take(&map.slice(start..), &mut outcome.slices)?;
-                        taken.expect_complete(&self.name, cut.expected)?;
-                    }
+                    let start = usize::try_from(position).unwrap_or(usize::MAX).min(map.len());
+                    (cut.take(&map.slice(start..), true, slices), position)
                 }
-                None => self.copy(&segment, position, limit, &mut cut, &mut outcome.slices)?,
+                None => self.copy(&segment, position, limit, &mut cut, slices)?,
             },
+        };
+        let is_through = match taken {
+            _ if !slices.is_empty() => false,
+            (Taken::Enough, _) => false,
+            (Taken::All, _) => segment.end().is_some(),
+            (Taken::Incomplete { consumed, .. } | Taken::Bad { consumed }, start) => {
+                let position = start + consumed as u64;
+                return Err(Lost::Damage { position, first: cut.follows.unwrap_or(offset) });
+            }
+        };
+        // A segment ends where the next one begins; one that ends before has lost its last batches.
+        if is_through && !compacted && cut.follows.is_none_or(|follows| follows < cut.end) {
+            return Err(Lost::Damage { position: limit, first: cut.follows.unwrap_or(offset) });
         }
         outcome.next_offset = cut.next;
-        Ok(outcome)
+        Ok((outcome, is_through))
     }
 
-    /// Reads from a file into a buffer of its own.
+    /// Reads from a file into a buffer of its own; how it ended, and where the buffer begins.
     fn copy(
         &self,
         segment: &Segment,
@@ -165,7 +279,7 @@ impl LogInner {
         limit: u64,
         cut: &mut Cut<'_>,
         slices: &mut Vec<Bytes>,
-    ) -> Result<()> {
+    ) -> Result<(Taken, u64)> {
         let file = segment.file()?;
         let mut want = cut.options.max_bytes.saturating_add(SEARCH_BYTES).min(64 << 20);
         while position < limit {
@@ -174,31 +288,26 @@ impl LogInner {
             let read = read_full(file.as_ref(), &mut buffer, position)
                 .map_err(|e| Error::io(format!("read {} at {position}", self.name), e))?;
             buffer.truncate(read);
-            let read_all = read == left || read < want;
-            match cut.take(&Bytes::from(buffer), slices)? {
-                Taken::Enough => return Ok(()),
+            let is_rest = read == left || read < want;
+            let taken = cut.take(&Bytes::from(buffer), is_rest, slices);
+            match taken {
+                Taken::Enough | Taken::Bad { .. } => return Ok((taken, position)),
                 Taken::All => {
                     position += read as u64;
                     if read == 0 || !slices.is_empty() {
-                        return Ok(());
+                        return Ok((taken, position));
                     }
                 }
                 Taken::Incomplete { consumed, needed } => {
-                    if !slices.is_empty() {
-                        return Ok(());
+                    if !slices.is_empty() || (consumed == 0 && (is_rest || needed <= want)) {
+                        return Ok((taken, position));
                     }
                     position += consumed as u64;
-                    if consumed == 0 && (read_all || needed <= want) {
-                        return Err(corrupt(&self.name, cut.expected, self.next_segment(segment)));
-                    }
                     want = want.max(needed);
-                }
-                Taken::Bad => {
-                    return Err(corrupt(&self.name, cut.expected, self.next_segment(segment)));
                 }
             }
         }
-        Ok(())
+        Ok((Taken::All, position))
     }
 
     fn next_segment(&self, segment: &Segment) -> Offset {
@@ -379,24 +488,10 @@ enum Taken {
     Enough,
     /// The bytes ended on a batch boundary.
     All,
-    /// The bytes end inside a batch that begins at `consumed`.
+    /// The bytes end inside a batch that begins at `consumed`, or too early to judge it.
     Incomplete { consumed: usize, needed: usize },
-    /// No batch begins where one should.
-    Bad,
-}
-
-impl Taken {
-    fn wants_more(&self) -> bool {
-        matches!(self, Self::All)
-    }
-
-    /// For bytes that are all there is: a batch that goes on beyond them is damage.
-    fn expect_complete(&self, name: &crate::LogName, expected: Offset) -> Result<()> {
-        match self {
-            Self::Enough | Self::All => Ok(()),
-            Self::Incomplete { .. } | Self::Bad => Err(corrupt(name, expected, expected.next())),
-        }
-    }
+    /// No right batch begins at `consumed`.
+    Bad { consumed: usize },
 }
 
 /// Cuts a run of batches down to what a reader asked for and may see.
@@ -404,21 +499,23 @@ struct Cut<'a> {
     options: &'a ReadOptions,
     offset: Offset,
     bound: Offset,
+    care: Care,
+    /// Gaps between batches are no damage.
+    compacted: bool,
+    /// Where the segment ends.
+    end: Offset,
     taken_bytes: usize,
     /// The offset after the last batch taken.
     next: Offset,
-    /// The first offset that has not been walked past.
-    expected: Offset,
+    /// The offset after the last batch walked past, `None` before the first one.
+    follows: Option<Offset>,
 }
 
-impl<'a> Cut<'a> {
-    fn new(offset: Offset, bound: Offset, options: &'a ReadOptions) -> Self {
-        Self { options, offset, bound, taken_bytes: 0, next: offset, expected: offset }
-    }
-
-    /// Walks the batches in `bytes` and takes those that belong to the answer, as one slice.
-    /// Damage behind the first batch taken ends the answer before it: the next read meets it.
-    fn take(&mut self, bytes: &Bytes, slices: &mut Vec<Bytes>) -> Result<Taken> {
+impl Cut<'_> {
+    /// Walks the batches in `bytes` and takes those that belong to the answer, as one slice. `is_rest`
+    /// says that nothing follows `bytes`. Damage behind the first batch taken ends the answer before
+    /// it: the next read meets it.
+    fn take(&mut self, bytes: &Bytes, is_rest: bool, slices: &mut Vec<Bytes>) -> Taken {
         let mut start = None;
         let mut at = 0;
         let taken = loop {
@@ -432,36 +529,62 @@ impl<'a> Cut<'a> {
                 None if rest.len() < HEADER_BYTES => {
                     break Taken::Incomplete { consumed: at, needed: HEADER_BYTES };
                 }
-                None => break Taken::Bad,
+                None => break Taken::Bad { consumed: at },
             };
-            let Ok((batch, _)) = Batch::parse(rest) else { break Taken::Bad };
-            if batch.last_offset() < self.offset {
-                self.expected = batch.next_offset();
-                at += size;
-                continue;
+            let Ok((batch, behind)) = Batch::parse(rest) else {
+                break Taken::Bad { consumed: at };
+            };
+            match self.is_in_place(&batch, behind) {
+                Some(true) => {}
+                Some(false) => break Taken::Bad { consumed: at },
+                // With nothing behind it, the segment's end has had its say.
+                None if is_rest => {}
+                None => break Taken::Incomplete { consumed: at, needed: size + HEADER_BYTES },
             }
-            let first = self.taken_bytes == 0;
-            let too_large = self.taken_bytes + size > self.options.max_bytes;
-            if batch.base_offset() >= self.bound
-                || (too_large && !(first && self.options.min_one_batch))
-            {
-                break Taken::Enough;
+            let is_wanted = batch.last_offset() >= self.offset;
+            if is_wanted {
+                let first = self.taken_bytes == 0;
+                let too_large = self.taken_bytes + size > self.options.max_bytes;
+                if batch.base_offset() >= self.bound
+                    || (too_large && !(first && self.options.min_one_batch))
+                {
+                    break Taken::Enough;
+                }
             }
-            if self.options.verify && !batch.is_crc_valid() {
-                break Taken::Bad;
+            let verify = if is_wanted { self.options.verify } else { false };
+            if (verify || self.care == Care::Suspicious) && !batch.is_crc_valid() {
+                break Taken::Bad { consumed: at };
             }
-            start.get_or_insert(at);
-            self.taken_bytes += size;
-            self.next = batch.next_offset();
-            self.expected = self.next;
+            if is_wanted {
+                start.get_or_insert(at);
+                self.taken_bytes += size;
+                self.next = batch.next_offset();
+            }
+            self.follows = Some(batch.next_offset());
             at += size;
         };
         if let Some(start) = start {
             slices.push(bytes.slice(start..at));
         }
-        Ok(match taken {
-            Taken::Bad | Taken::Incomplete { .. } if !slices.is_empty() => Taken::Enough,
-            taken => taken,
-        })
+        taken
+    }
+
+    /// Whether the batch's offset, which its checksum does not cover, is one it can have: it follows
+    /// on the batch before, or what comes behind it says the same as it does. `None` if that is too
+    /// far away to be seen.
+    fn is_in_place(&self, batch: &Batch<'_>, behind: &[u8]) -> Option<bool> {
+        if batch.last_offset() < batch.base_offset() || batch.next_offset() > self.end {
+            return Some(false);
+        }
+        let Some(follows) = self.follows.filter(|follows| batch.base_offset() != *follows) else {
+            return Some(true);
+        };
+        // What was stepped over unchecked may be what is wrong.
+        let is_careful = self.care == Care::Suspicious || self.compacted;
+        if batch.base_offset() < follows || !is_careful {
+            return Some(false);
+        }
+        let next = behind.first_chunk::<8>().map(|base| i64::from_be_bytes(*base));
+        next.map(|next| next >= batch.next_offset().get())
     }
 }

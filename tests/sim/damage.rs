@@ -5,7 +5,6 @@
 //! that is not the one that was appended there, none is left out unsaid, and none is deleted: once the
 //! damage is undone, everything is back. What no reader of these files can know is in [`Doubt`].
 
-use crate::judge;
 use crate::number;
 use crate::parallel::in_parallel;
 use crate::rng::Rng;
@@ -187,7 +186,6 @@ impl Directory {
     }
 
     fn judge_logs(&self, engine: &Engine, doubt: Doubt) -> Result<(), String> {
-        let cut: u64 = engine.recovery_reports().iter().map(|report| report.cut_bytes).sum();
         for index in 0..2 {
             let log = match engine.log(&name(index)) {
                 Ok(log) => log,
@@ -196,13 +194,20 @@ impl Directory {
                     continue;
                 }
             };
-            self.judge_log(index, &log, doubt, cut)
+            self.judge_log(engine, index, &log, doubt)
                 .map_err(|what| format!("log {index}: {what}"))?;
         }
         Ok(())
     }
 
-    fn judge_log(&self, index: usize, log: &Log, doubt: Doubt, cut: u64) -> Result<(), String> {
+    fn judge_log(
+        &self,
+        engine: &Engine,
+        index: usize,
+        log: &Log,
+        doubt: Doubt,
+    ) -> Result<(), String> {
+        let cut: u64 = engine.recovery_reports().iter().map(|report| report.cut_bytes).sum();
         let model = &self.oracle.models[index];
         let offsets = log.offsets();
         let (start, end) = (offsets.log_start_offset.get(), offsets.log_end_offset.get());
@@ -212,11 +217,17 @@ impl Directory {
         if end > model.end() || (end < model.end() && doubt == Doubt::None) {
             return Err(format!("the log ends at {end}, not at {}; {cut} bytes cut", model.end()));
         }
+        // A marker that is damaged ends nothing, a first batch that is damaged begins nothing.
+        let last_stable = offsets.last_stable_offset.get();
+        let is_told = engine.recovery_reports().iter().any(|report| !report.damaged.is_empty());
+        let expected = model.last_stable(end, start);
+        if last_stable != expected && !is_told && doubt == Doubt::None {
+            return Err(format!("the last stable offset is {last_stable}, not {expected}"));
+        }
         let from = start.max(model.start);
         for isolation in [Isolation::ReadUncommitted, Isolation::ReadCommitted] {
             let committed = isolation == Isolation::ReadCommitted;
-            let last_stable = model.last_stable(end, start);
-            let bound = if committed { last_stable } else { end };
+            let bound = if committed { offsets.last_stable_offset.get() } else { end };
             let expected: BTreeMap<i64, String> =
                 model.values(from, model.end(), committed).into_iter().collect();
             let (found, damaged) = read(log, from, isolation)?;

@@ -1,7 +1,7 @@
 //! The steps of a load, and what they gather.
 
 use super::{RecoveryReport, STATE_BYTES_MAX, Source, read_id};
-use crate::checkpoint;
+use crate::checkpoint::{self, LOG_START_CHECKPOINT};
 use crate::epoch::LeaderEpochCache;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::TimeIndex;
@@ -59,7 +59,7 @@ impl Loader {
         let id = read_id(&self.source.shared, &self.source.path)?;
         let (states, snapshots) = self.list()?;
         let first = self.bases.first().copied().unwrap_or(Offset::ZERO);
-        let log_start = self.source.log_start.unwrap_or(first).max(first);
+        let log_start = self.log_start(first)?;
         self.replay_from = first;
         self.restore_producers(&states, &snapshots, log_start)?;
         self.load_epochs()?;
@@ -96,6 +96,45 @@ impl Loader {
         let Source { name, path, shared, committer, space, .. } = self.source;
         let log = LogInner::new(Parts { name, id, path, shared, committer, space, state });
         Ok((log, self.report))
+    }
+
+    /// Where readers begin. Segments of ours go only when the log start lies behind them, durably: one
+    /// that lies before the first segment says that segments were lost.
+    fn log_start(&mut self, first: Offset) -> Result<Offset> {
+        let stored = self.source.log_start.unwrap_or(first);
+        if stored >= first {
+            return Ok(stored);
+        }
+        if self.is_ours {
+            self.note_gap(stored, first, first, 0);
+            return Ok(stored);
+        }
+        // Kafka forgets an entry some time after it removed the segments. From here on it would mean
+        // that they are missing.
+        self.source.shared.store_log_start(&self.source.name, &self.source.path, first)?;
+        Ok(first)
+    }
+
+    /// Notes that the offsets from `first` to `next` are lost, between the batches at `position` and
+    /// before it.
+    pub(super) fn note_gap(
+        &mut self,
+        first: Offset,
+        next: Offset,
+        segment_base: Offset,
+        position: u64,
+    ) {
+        let end_position = position;
+        let gap = DamagedRange { first, next, segment_base, position, end_position };
+        self.damaged.push(gap);
+    }
+
+    /// Nothing is left of the log below the replay point, where it certainly ended once.
+    fn note_lost_end(&mut self, segment_base: Offset, position: u64) {
+        if self.is_ours && self.expected < self.replay_from {
+            self.note_gap(self.expected, self.replay_from, segment_base, position);
+            self.expected = self.replay_from;
+        }
     }
 
     /// Sorts out the directory: sweeps what a crash left over, finds segments and states.
@@ -140,6 +179,8 @@ impl Loader {
 
     fn load_segments(&mut self, log_start: Offset) -> Result<Active> {
         if self.bases.is_empty() {
+            self.expected = log_start;
+            self.note_lost_end(self.replay_from, 0);
             self.expected = log_start.max(self.replay_from);
             return self.fresh_active(self.expected);
         }
@@ -164,6 +205,10 @@ impl Loader {
                 (false, None) => false,
             };
             if last || torn {
+                self.note_lost_end(walk.base, walk.end);
+                if self.is_ours && self.expected < log_start {
+                    return Err(self.misplaced_start(log_start));
+                }
                 self.drop_segments(&bases[index + 1..])?;
                 let active = self.finish_active(walk)?;
                 if self.expected < log_start {
@@ -174,6 +219,17 @@ impl Loader {
             self.finish_rolled(walk, bases[index + 1]);
         }
         self.fresh_active(self.expected)
+    }
+
+    /// A log of ours never begins behind its own end: its data or its log start was changed by
+    /// somebody else, and guessing which would cost what is left.
+    fn misplaced_start(&self, log_start: Offset) -> Error {
+        let context = format!(
+            "{} ends at {}, and {LOG_START_CHECKPOINT} says that it begins at {log_start}; correct or \
+             remove that line",
+            self.source.name, self.expected
+        );
+        Error::new(ErrorKind::Corrupt { first: self.expected, next: log_start }, context)
     }
 
     /// Takes over a segment below the recovery point without reading it.
