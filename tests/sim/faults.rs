@@ -244,7 +244,9 @@ fn a_disk_that_fills_up_refuses_early_and_resumes_by_itself() {
         let mut run = Run::open(&disk, setup).unwrap();
         let failed = |stop: Stop| format!("{} bytes: {stop:?}", sizes[nth]);
         let open = Step::Data { log: 1, pid: 3, count: 1, bytes: 100 };
-        run.execute(&[Step::Create(0), Step::Create(1), open, Step::WaitAll]).map_err(failed)?;
+        // The tick has the engine look at the disk, which was larger when it opened.
+        let begin = [Step::Tick, Step::Create(0), Step::Create(1), open, Step::WaitAll];
+        run.execute(&begin).map_err(failed)?;
         let data = Step::Data { log: 0, pid: 1, count: 2, bytes: 300 };
         let refused = loop {
             match run.execute(&[data, Step::WaitAll]) {
