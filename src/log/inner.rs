@@ -74,6 +74,8 @@ pub(super) struct LogState {
     pub(super) staged_bytes: u64,
     /// Unreadable ranges, by first offset.
     pub(super) damaged: Vec<DamagedRange>,
+    /// Kafka has compacted it once: offsets may be missing at the end of a segment, too.
+    pub(super) has_gaps: bool,
     /// Where the last checkpoint that was written ends: restarts replay from here.
     pub(super) checkpointed_end: Offset,
     /// Bytes appended since the last checkpoint.

@@ -117,13 +117,10 @@ impl LogInner {
         let failed = |e| Error::io(format!("look behind damage of {}", self.name), e);
         let limit = segment.file()?.len().map_err(failed)?.min(segment.size());
         let mut scanner = Scanner::new(segment.file()?, position, limit);
-        let found =
-            if position < limit { resync(&mut scanner, first).map_err(failed)? } else { None };
-        let range = match found {
+        let (next, end_position) = match resync(&mut scanner, first).map_err(failed)? {
             Some(next) => (next, scanner.position()),
             None => (self.next_segment(segment), limit.max(position)),
         };
-        let (next, end_position) = range;
         let damage =
             DamagedRange { first, next, segment_base: segment.base(), position, end_position };
         let mut state = self.state.lock();
@@ -173,8 +170,7 @@ impl LogInner {
         let segment = Arc::clone(&state.segments[state.segment_for(offset)]);
         // The way from the index entry to the offset must not lead through damage.
         let (undamaged, first) = state.undamaged_from(segment.base(), offset);
-        // Only a batch that was compacted away leaves a gap between batches.
-        let compacted = state.config.cleanup_policy != CleanupPolicy::Delete;
+        let compacted = state.has_gaps || state.config.cleanup_policy != CleanupPolicy::Delete;
         let follows = |position: u64| (position == undamaged).then_some(first);
         if segment.base() != state.active.segment.base() {
             let interval = state.config.index_interval_bytes;

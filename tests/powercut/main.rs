@@ -64,7 +64,8 @@ fn run(cuts: u64, modes: &[&str], plant_early_acks: bool) -> Result<(), String> 
         let found = ledger
             .judge(&engine)
             .map_err(|what| format!("cut {cut} ({mode}, {backend:?}, {cut_at} acks): {what}"))?;
-        println!("cut {cut}: {mode}, {backend:?}, {cut_at} acks; {found}");
+        let ran_on = child.backend();
+        println!("cut {cut}: {mode}, {ran_on}, {cut_at} acks; {found}");
         // Now and then the next life begins with a clean close instead.
         if cut % 3 == 2 {
             engine.close().map_err(|e| format!("close after cut {cut}: {e:?}"))?;
@@ -100,7 +101,7 @@ fn an_acknowledgement_before_the_flush_is_noticed() {
     if is_possible() {
         // In every mode: one in which nothing is ever lost would prove nothing.
         for mode in MODES {
-            let noticed = run(10, &[mode], true).expect_err(mode);
+            let noticed = run(20, &[mode], true).expect_err(mode);
             println!("noticed: {noticed}");
         }
     }

@@ -5,6 +5,7 @@
 //! that is not the one that was appended there, none is left out unsaid, and none is deleted: once the
 //! damage is undone, everything is back. What no reader of these files can know is in [`Doubt`].
 
+use crate::model::Staged;
 use crate::number;
 use crate::parallel::in_parallel;
 use crate::rng::Rng;
@@ -13,7 +14,7 @@ use oncelog::batch::DecodeLimits;
 use oncelog::io::Storage;
 use oncelog::io::sim::{Crash, SimDisk};
 use oncelog::planted::Planted;
-use oncelog::{Engine, Error, ErrorKind, Isolation, Log, Offset};
+use oncelog::{AppendOptions, Engine, Error, ErrorKind, Isolation, Log, Offset, ReadOptions};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -375,4 +376,122 @@ fn a_file_that_is_cut_grown_removed_or_a_directory_is_survived() {
         }
         survives_all(&directory, &damages);
     }
+}
+
+/// The data files of log 0, oldest first.
+fn data_files(directory: &Directory) -> Vec<PathBuf> {
+    let dir = Path::new(DIRECTORY).join(name(0).to_string());
+    let files = directory.disk.files().into_iter().filter(|file| file.starts_with(dir.as_path()));
+    files.filter(|file| file.extension().is_some_and(|kind| kind == "log")).collect()
+}
+
+/// Where the batches of a data file begin.
+fn batches(directory: &Directory, path: &Path) -> Vec<usize> {
+    let bytes = directory.disk.visible(path).unwrap();
+    let (mut rest, mut positions) = (bytes.as_slice(), Vec::new());
+    while let Ok((_, after)) = oncelog::batch::Batch::parse(rest) {
+        positions.push(bytes.len() - rest.len());
+        rest = after;
+    }
+    positions
+}
+
+/// The base offset lies outside of what a batch's checksum covers. A wrong one in the tail made the
+/// log end far away, and everything behind it was cut as torn.
+#[test]
+fn a_wrong_base_offset_neither_moves_the_end_nor_cuts_what_follows() {
+    for end in [End::Closed, End::Killed] {
+        let directory = Directory::new(end, Planted::default());
+        let active = data_files(&directory).pop().unwrap();
+        for position in batches(&directory, &active) {
+            for byte in 0..8 {
+                for bit in 0..8 {
+                    let damage = Damage::Flip { position: position + byte, bit };
+                    directory.survives(&active, &damage).unwrap();
+                }
+            }
+        }
+    }
+}
+
+/// A reader that met damage in a sealed segment was told to go on inside the same batch, and never
+/// came past it.
+#[test]
+fn damage_in_a_sealed_segment_costs_one_batch_and_no_other() {
+    let directory = Directory::new(End::Closed, Planted::default());
+    let sealed = data_files(&directory).swap_remove(0);
+    let positions = batches(&directory, &sealed);
+    let model = &directory.oracle.models[0];
+    for (nth, position) in positions.iter().enumerate().skip(2) {
+        let disk = directory.disk.crash(&Crash::KeepAll);
+        disk.flip_bit(&sealed, position + 70, 3).unwrap();
+        let engine = directory.setup.open(&disk).unwrap();
+        let log = engine.log(&name(0)).unwrap();
+        let (found, damaged) = read(&log, model.start, Isolation::ReadUncommitted).unwrap();
+        let hit = &model.batches[nth];
+        assert_eq!(damaged, [(hit.base, hit.last + 1)], "{hit:?}");
+        let mut expected: BTreeMap<i64, String> =
+            model.values(model.start, model.end(), false).into_iter().collect();
+        expected.retain(|offset, _| !(hit.base..=hit.last).contains(offset));
+        assert_eq!(found, expected, "{hit:?}");
+    }
+}
+
+/// Files that the medium made shorter, or lost, were taken for logs that had never been longer: the
+/// offsets were handed out again.
+#[test]
+fn a_closed_log_that_lost_its_end_says_so_and_reuses_no_offset() {
+    let directory = Directory::new(End::Closed, Planted::default());
+    let active = data_files(&directory).pop().unwrap();
+    for damage in [Damage::CutTo(0), Damage::Removed] {
+        let disk = directory.disk.crash(&Crash::KeepAll);
+        damage.apply(&disk, &active);
+        for life in 0..3 {
+            let engine = directory.setup.open(&disk).unwrap();
+            let log = engine.log(&name(0)).unwrap();
+            let model = &directory.oracle.models[0];
+            let is_told = engine.recovery_reports().iter().any(|report| !report.damaged.is_empty());
+            assert!(is_told || life > 0);
+            assert_eq!(log.offsets().log_end_offset.get(), model.end() + life, "life {life}");
+            let more = Staged::data(model.end() + life, -1, -1, vec!["more".to_owned()]);
+            log.append(&more.bytes, &AppendOptions::default()).unwrap().wait().unwrap();
+            engine.close().unwrap();
+        }
+    }
+}
+
+/// Without its first segment a log simply began later.
+#[test]
+fn a_log_that_lost_its_first_segment_says_so() {
+    let directory = Directory::new(End::Closed, Planted::default());
+    let disk = directory.disk.crash(&Crash::KeepAll);
+    let files = data_files(&directory);
+    disk.remove_file(&files[0]).unwrap();
+    let engine = directory.setup.open(&disk).unwrap();
+    let log = engine.log(&name(0)).unwrap();
+    let start = directory.oracle.models[0].start;
+    assert_eq!(log.offsets().log_start_offset.get(), start);
+    let lost = log.read(Offset::new(start), &ReadOptions::default()).unwrap_err();
+    assert!(
+        matches!(*lost.kind(), ErrorKind::Corrupt { next, .. } if next.get() > start),
+        "{lost:?}"
+    );
+}
+
+/// One wrong digit, and the log was emptied, because it began behind its end.
+#[test]
+fn a_log_start_beyond_the_end_is_refused_and_nothing_is_removed() {
+    let directory = Directory::new(End::Closed, Planted::default());
+    let checkpoint = Path::new(DIRECTORY).join("log-start-offset-checkpoint");
+    let disk = directory.disk.crash(&Crash::KeepAll);
+    let text = String::from_utf8(disk.visible(&checkpoint).unwrap()).unwrap();
+    let line =
+        format!("{} {}", name(0).to_string().replace('-', " "), directory.oracle.models[0].start);
+    assert!(text.contains(&line), "{text}");
+    disk.overwrite(&checkpoint, text.replace(&line, &format!("{line}000")).into_bytes()).unwrap();
+    let opened = directory.setup.open(&disk).and_then(|engine| engine.log(&name(0)));
+    assert!(matches!(*opened.unwrap_err().kind(), ErrorKind::Corrupt { .. }));
+    let after = disk.crash(&Crash::KeepAll);
+    after.overwrite(&checkpoint, text.into_bytes()).unwrap();
+    judge_recovery(&after, directory.setup, &mut directory.oracle.clone()).unwrap();
 }

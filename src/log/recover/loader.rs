@@ -1,7 +1,7 @@
 //! The steps of a load, and what they gather.
 
-use super::{RecoveryReport, STATE_BYTES_MAX, Source, read_id};
-use crate::checkpoint::{self, LOG_START_CHECKPOINT};
+use super::{RecoveryReport, STATE_BYTES_MAX, Source, TEXT_BYTES_MAX, read_id};
+use crate::checkpoint::{self, CLEANER_CHECKPOINT, LOG_START_CHECKPOINT, OffsetCheckpoint};
 use crate::epoch::LeaderEpochCache;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::TimeIndex;
@@ -26,6 +26,8 @@ pub(super) struct Loader {
     pub(super) is_ours: bool,
     pub(super) epochs: LeaderEpochCache,
     pub(super) damaged: Vec<DamagedRange>,
+    /// Kafka has compacted it once: offsets may be missing at the end of a segment, too.
+    pub(super) has_gaps: bool,
     pub(super) segments: Vec<Arc<Segment>>,
     /// Walked and rolled: their indexes are to be written, their padding to be trimmed.
     pub(super) to_seal: Vec<Arc<Segment>>,
@@ -48,6 +50,7 @@ impl Loader {
             is_ours: false,
             epochs: LeaderEpochCache::default(),
             damaged: Vec::new(),
+            has_gaps: false,
             segments: Vec::new(),
             to_seal: Vec::new(),
             walked: Vec::new(),
@@ -59,6 +62,7 @@ impl Loader {
         let id = read_id(&self.source.shared, &self.source.path)?;
         let (states, snapshots) = self.list()?;
         let first = self.bases.first().copied().unwrap_or(Offset::ZERO);
+        self.has_gaps = self.was_compacted()?;
         let log_start = self.log_start(first)?;
         self.replay_from = first;
         self.restore_producers(&states, &snapshots, log_start)?;
@@ -88,6 +92,7 @@ impl Loader {
             wants_durable: false,
             staged_bytes: 0,
             damaged: self.damaged,
+            has_gaps: self.has_gaps,
             checkpointed_end: self.replay_from,
             uncheckpointed_bytes: 0,
             closing: false,
@@ -96,6 +101,18 @@ impl Loader {
         let Source { name, path, shared, committer, space, .. } = self.source;
         let log = LogInner::new(Parts { name, id, path, shared, committer, space, state });
         Ok((log, self.report))
+    }
+
+    /// Whether Kafka's cleaner lists the log. In any other one a segment that ends before the next one
+    /// begins has lost its end.
+    fn was_compacted(&self) -> Result<bool> {
+        let Some(directory) = self.source.path.parent() else { return Ok(false) };
+        let storage = &self.source.shared.io.storage;
+        let path = directory.join(CLEANER_CHECKPOINT);
+        let bytes = checkpoint::read_file(storage.as_ref(), &path, TEXT_BYTES_MAX)
+            .map_err(|e| Error::io(format!("read {}", path.display()), e))?;
+        let listed = bytes.and_then(|bytes| OffsetCheckpoint::decode(&bytes).ok());
+        Ok(listed.is_some_and(|listed| listed.offsets.contains_key(&self.source.name)))
     }
 
     /// Where readers begin. Segments of ours go only when the log start lies behind them, durably: one

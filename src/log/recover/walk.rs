@@ -9,7 +9,6 @@ use crate::error::{Error, Result};
 use crate::index::{AbortedIndex, OffsetIndex, SegmentIndexer, TimeIndex};
 use crate::io::{File, OpenMode};
 use crate::log::append::stored_facts;
-use crate::options::CleanupPolicy;
 use crate::producer::CompletedTxn;
 use crate::segment::Indexes;
 use crate::segment::name::{FileKind, segment_file};
@@ -87,7 +86,6 @@ impl Loader {
                 Step::Batch { position, batch }
                     if self.is_in_place(&walk, position, &batch).map_err(failed)? =>
                 {
-                    self.note_missing(&walk, position, &batch);
                     walk.end = position + batch.size() as u64;
                     self.replay(&mut walk, position, &batch)?;
                 }
@@ -127,15 +125,6 @@ impl Loader {
         }
         let trailer = trailer_behind(walk.file.as_ref(), walk.base, end)?;
         Ok(trailer.is_none_or(|trailer| trailer.group_end == next))
-    }
-
-    /// A gap that is believed, in a log that nobody compacts: what was there was lost before.
-    fn note_missing(&mut self, walk: &Walk, position: u64, batch: &Batch<'_>) {
-        let is_resumed = walk.end > 0 && self.expected == Offset::ZERO;
-        let compacted = self.source.config.cleanup_policy != CleanupPolicy::Delete;
-        if self.is_ours && !is_resumed && !compacted && batch.base_offset() > self.expected {
-            self.note_gap(self.expected, batch.base_offset(), walk.base, position);
-        }
     }
 
     /// The indexer as of the last index entry below the replay point, or of the segment's start.
