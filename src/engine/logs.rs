@@ -19,12 +19,19 @@ const CLUSTER_METADATA_DIR: &str = "__cluster_metadata-0";
 
 impl EngineInner {
     /// Adds a log and its files.
-    pub(super) fn create(&self, name: &LogName, id: [u8; 16], config: LogConfig) -> Result<Log> {
+    pub(super) fn create(
+        &self,
+        name: &LogName,
+        id: [u8; 16],
+        config: LogConfig,
+        directory: Option<usize>,
+    ) -> Result<Log> {
         if name.to_string() == CLUSTER_METADATA_DIR {
             let context = format!("{name} is the name of a Kafka controller's own log");
             return Err(Error::new(ErrorKind::Invalid, context));
         }
-        let directory = self.registry.emptiest_of(self.shared.directories.len());
+        let emptiest = || self.registry.emptiest_of(self.shared.directories.len());
+        let directory = directory.unwrap_or_else(emptiest);
         let slot = Arc::new(Slot::new(name.clone(), directory, false));
         // Taken before anybody else can find the slot: they wait until the log is there.
         let _work = slot.work.lock();

@@ -7,13 +7,15 @@ mod registry;
 mod shared;
 mod space;
 mod threads;
+mod transactions;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::io::os::StdStorage;
 use crate::io::{Io, StorageInfo};
 use crate::log::Log;
 use crate::log::recover::RecoveryReport;
 use crate::options::{EngineOptions, LogConfig, LogName};
+use crate::txn::{self, Coordinator};
 use directory::{DataDirectory, create_durably, remove_clean_mark};
 use parking_lot::{Mutex, RwLock};
 use registry::Registry;
@@ -21,8 +23,8 @@ use shared::MaintenanceQueue;
 pub use shared::RetentionVeto;
 pub(crate) use shared::Shared;
 pub(crate) use space::Space;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -40,6 +42,7 @@ struct EngineInner {
     threads: Mutex<Vec<JoinHandle<()>>>,
     recovery_time: Duration,
     reports: Mutex<Vec<RecoveryReport>>,
+    transactions: Arc<Coordinator>,
 }
 
 impl Engine {
@@ -88,21 +91,29 @@ impl Engine {
             directories: directories.into_iter().map(|(d, _)| d).collect(),
             staged_bytes: AtomicU64::new(0),
             veto: RwLock::new(None),
+            transactions: OnceLock::new(),
             options,
         });
+        let was_clean = !unclean.contains(&true);
         for (directory, unclean) in shared.directories.iter().zip(unclean) {
             if !unclean {
                 remove_clean_mark(&shared, directory)?;
             }
         }
+        let transactions = Arc::new(Coordinator::new(Arc::clone(&shared)));
+        shared.transactions.get_or_init(|| Arc::downgrade(&transactions));
         let mut inner = EngineInner {
             shared,
             registry,
             threads: Mutex::default(),
             recovery_time: Duration::ZERO,
             reports: Mutex::default(),
+            transactions,
         };
         inner.recover_unclean()?;
+        if !was_clean {
+            inner.load_transactions()?;
+        }
         inner.recovery_time = inner.shared.io.clock.monotonic().saturating_sub(started);
         let inner = Arc::new(inner);
         inner.spawn_threads()?;
@@ -115,8 +126,9 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::AlreadyExists`], [`ErrorKind::Invalid`], [`ErrorKind::Io`].
     pub fn create_log(&self, name: &LogName, id: [u8; 16], config: LogConfig) -> Result<Log> {
+        check_name(name)?;
         config.validate()?;
-        self.inner.create(name, id, config)
+        self.inner.create(name, id, config, None)
     }
 
     /// The log of that name, opened if it was not. Its configuration is the engine's default until
@@ -125,6 +137,7 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::NotFound`], or what loading it met.
     pub fn log(&self, name: &LogName) -> Result<Log> {
+        check_name(name)?;
         self.inner.find(name)
     }
 
@@ -134,7 +147,8 @@ impl Engine {
     /// [`ErrorKind::Io`] or [`ErrorKind::Invalid`] if an id cannot be read.
     pub fn logs(&self) -> Result<Vec<(LogName, [u8; 16])>> {
         let slots = self.inner.registry.all();
-        slots.iter().map(|slot| Ok((slot.name.clone(), self.inner.id(slot)?))).collect()
+        let of_embedder = slots.iter().filter(|slot| check_name(&slot.name).is_ok());
+        of_embedder.map(|slot| Ok((slot.name.clone(), self.inner.id(slot)?))).collect()
     }
 
     /// Removes a log; its name is free and its data gone for good when this returns. Handles to it
@@ -143,6 +157,9 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::NotFound`], [`ErrorKind::Io`].
     pub fn delete_log(&self, name: &LogName) -> Result<()> {
+        check_name(name)?;
+        // What decisions say of the log must not matter any more when it is gone.
+        let _settled = self.inner.transactions.settle()?;
         self.inner.delete(name)
     }
 
@@ -155,6 +172,7 @@ impl Engine {
     /// thread does it too; without one ([`EngineOptions::background`]) the embedder calls this.
     pub fn tick(&self) {
         self.inner.shared.maintenance.drain();
+        self.inner.transactions.drive();
         self.inner.tick();
     }
 
@@ -185,4 +203,12 @@ impl Engine {
     pub fn close(&self) -> Result<()> {
         self.inner.close()
     }
+}
+
+/// The engine's own log is none of the embedder's.
+fn check_name(name: &LogName) -> Result<()> {
+    if *name == txn::log_name() {
+        return Err(Error::new(ErrorKind::Invalid, format!("{name} is the engine's own log")));
+    }
+    Ok(())
 }

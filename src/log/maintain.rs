@@ -397,6 +397,12 @@ impl LogInner {
         if state.durable_end < state.end {
             return Err(Error::new(ErrorKind::Busy, "appends go on while the log is truncated"));
         }
+        let coordinator = self.shared.transactions();
+        let is_ours = |id| coordinator.as_ref().is_some_and(|c| c.owns(id));
+        if state.producers.open_transactions().any(|txn| is_ours(txn.producer_id)) {
+            let context = format!("a transaction that appended to {} is open", self.name);
+            return Err(Error::new(ErrorKind::Busy, context));
+        }
         // Truncation is the one operation that does I/O under the lock: an append that came in
         // between would get an offset after something that is about to go.
         state.segments.iter().for_each(|segment| segment.retire());

@@ -9,6 +9,7 @@
 //! | `ticket`, `wait` | who waits, and how they are woken |
 //! | `read`, `reader` | where bytes are found and how they are cut; batch by batch |
 //! | `recover` | from files to state |
+//! | `txn` | the log's part in transactions over several logs |
 //! | `maintain` | sealing, checkpoints, retention, trimming, truncation, clean close |
 
 mod api;
@@ -21,6 +22,7 @@ mod reader;
 pub(crate) mod recover;
 mod tail;
 mod ticket;
+mod txn;
 mod wait;
 
 pub use api::{
@@ -31,6 +33,7 @@ pub(crate) use inner::{LogInner, Positions};
 pub use reader::{BatchReader, CommittedFilter, StoredBatch};
 pub use recover::RecoveryReport;
 pub use ticket::{AppendTicket, WaitFor};
+pub(crate) use txn::DurableWait;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{LogConfig, LogName};
@@ -212,9 +215,13 @@ impl Log {
     /// Durable when this returns; appends wait meanwhile.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] if appends keep coming; [`ErrorKind::Poisoned`], with the log to be
+    /// [`ErrorKind::Busy`] if appends keep coming, or a [`Transaction`](crate::Transaction) that
+    /// appended to this log is open; [`ErrorKind::Poisoned`], with the log to be
     /// reopened, if the files could be cut half-way only.
     pub fn truncate_to(&self, offset: Offset) -> Result<()> {
+        let transactions = self.inner.shared.transactions();
+        // What decisions say of this log must not matter any more when its end is gone.
+        let _settled = transactions.as_ref().map(|t| t.settle()).transpose()?;
         self.inner.truncate_to(offset)
     }
 
