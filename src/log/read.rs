@@ -35,6 +35,8 @@ struct Route {
     position: u64,
     /// The offset that must begin there, if the walk begins where that is known.
     follows: Option<Offset>,
+    /// The last offset of the batch there, if it is an index that says so.
+    indexed: Option<Offset>,
     /// Gaps between batches are no damage.
     compacted: bool,
     segment: Arc<Segment>,
@@ -175,13 +177,11 @@ impl LogInner {
         if segment.base() != state.active.segment.base() {
             let interval = state.config.index_interval_bytes;
             drop(state);
-            let position = match care {
-                Care::Usual => {
-                    let (_, position) = segment.indexes(interval)?.offsets.lookup(offset);
-                    u64::from(position).max(undamaged)
-                }
-                Care::Suspicious => undamaged,
+            let (last, position) = match care {
+                Care::Usual => segment.indexes(interval)?.offsets.lookup(offset),
+                Care::Suspicious => (first, 0),
             };
+            let position = u64::from(position).max(undamaged);
             return Ok(Ok(Route {
                 source: Source::File,
                 bound,
@@ -189,16 +189,17 @@ impl LogInner {
                 limit: segment.size(),
                 position,
                 follows: follows(position),
+                indexed: (position > undamaged).then_some(last),
                 compacted,
                 segment,
             }));
         }
-        let position = match care {
-            Care::Usual => {
-                u64::from(state.active.indexer.offsets().lookup(offset).1).max(undamaged)
-            }
-            Care::Suspicious => undamaged,
+        let (last, position) = match care {
+            Care::Usual => state.active.indexer.offsets().lookup(offset),
+            Care::Suspicious => (first, 0),
         };
+        let position = u64::from(position).max(undamaged);
+        let indexed = (position > undamaged).then_some(last);
         let tail = &state.active.tail;
         let (source, limit) = if position >= tail.data_start() {
             (Source::Tail(tail.read(position..tail.end())), tail.end())
@@ -206,7 +207,17 @@ impl LogInner {
             (Source::File, state.active.durable.max(tail.data_start()))
         };
         let follows = follows(position);
-        Ok(Ok(Route { source, bound, outcome, limit, position, follows, compacted, segment }))
+        Ok(Ok(Route {
+            source,
+            bound,
+            outcome,
+            limit,
+            position,
+            follows,
+            indexed,
+            compacted,
+            segment,
+        }))
     }
 
     /// Walks a route; what was found, and whether the walk came to the segment's end without it.
@@ -217,8 +228,8 @@ impl LogInner {
         options: &ReadOptions,
         care: Care,
     ) -> Result<(ReadOutcome, bool), Lost> {
-        let Route { source, bound, mut outcome, limit, position, follows, compacted, segment } =
-            route;
+        let (follows, indexed, compacted) = (route.follows, route.indexed, route.compacted);
+        let Route { source, bound, mut outcome, limit, position, segment, .. } = route;
         let mut cut = Cut {
             options,
             offset,
@@ -229,6 +240,7 @@ impl LogInner {
             taken_bytes: 0,
             next: offset,
             follows,
+            indexed,
         };
         let slices = &mut outcome.slices;
         let taken = match source {
@@ -505,6 +517,8 @@ struct Cut<'a> {
     next: Offset,
     /// The offset after the last batch walked past, `None` before the first one.
     follows: Option<Offset>,
+    /// The last offset of the first batch, as the index has it.
+    indexed: Option<Offset>,
 }
 
 impl Cut<'_> {
@@ -530,6 +544,10 @@ impl Cut<'_> {
             let Ok((batch, behind)) = Batch::parse(rest) else {
                 break Taken::Bad { consumed: at };
             };
+            // An index has no checksum: it is believed once the batch says the same.
+            if self.indexed.take().is_some_and(|last| last != batch.last_offset()) {
+                break Taken::Bad { consumed: at };
+            }
             match self.is_in_place(&batch, behind) {
                 Some(true) => {}
                 Some(false) => break Taken::Bad { consumed: at },

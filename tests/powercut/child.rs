@@ -95,7 +95,7 @@ impl Child {
     ) -> Result<(), String> {
         while ledger.reported() < reported {
             if !self.report_one(ledger)? {
-                let _ = self.process.wait();
+                drop(self.process.wait());
                 return Err("the child ended by itself".to_owned());
             }
         }
@@ -127,8 +127,8 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         // Both fail only if it has ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        drop(self.process.kill());
+        drop(self.process.wait());
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Loader {
     pub(super) damaged: Vec<DamagedRange>,
     /// Kafka has compacted it once: offsets may be missing at the end of a segment, too.
     pub(super) has_gaps: bool,
+    /// Base offsets of transaction indexes, whether or not their segment is there.
+    pub(super) indexed: Vec<Offset>,
     pub(super) segments: Vec<Arc<Segment>>,
     /// Walked and rolled: their indexes are to be written, their padding to be trimmed.
     pub(super) to_seal: Vec<Arc<Segment>>,
@@ -51,6 +53,7 @@ impl Loader {
             epochs: LeaderEpochCache::default(),
             damaged: Vec::new(),
             has_gaps: false,
+            indexed: Vec::new(),
             segments: Vec::new(),
             to_seal: Vec::new(),
             walked: Vec::new(),
@@ -182,6 +185,7 @@ impl Loader {
                     return Err(Error::new(ErrorKind::Invalid, context));
                 }
                 Some((base, FileKind::Log, _)) => self.bases.push(base),
+                Some((base, FileKind::TxnIndex, _)) => self.indexed.push(base),
                 Some((offset, FileKind::State, _)) => states.push(offset),
                 Some((offset, FileKind::Snapshot, _)) => snapshots.push(offset),
                 _ => {}
@@ -222,6 +226,9 @@ impl Loader {
                 (false, None) => false,
             };
             if last || torn {
+                if self.is_ours && self.expected < self.replay_from {
+                    self.check_files_are_there(walk.base)?;
+                }
                 self.note_lost_end(walk.base, walk.end);
                 if self.is_ours && self.expected < log_start {
                     return Err(self.misplaced_start(log_start));
@@ -236,6 +243,19 @@ impl Loader {
             self.finish_rolled(walk, bases[index + 1]);
         }
         self.fresh_active(self.expected)
+    }
+
+    /// The log's end is lost, and a whole file with it: so are the markers in it, and without them
+    /// aborted records would be taken for committed ones.
+    fn check_files_are_there(&self, last: Offset) -> Result<()> {
+        let Some(base) = self.indexed.iter().find(|base| **base > last) else { return Ok(()) };
+        let context = format!(
+            "{} lacks {}, whose index is there",
+            self.source.name,
+            segment_file(*base, FileKind::Log)
+        );
+        let kind = ErrorKind::Corrupt { first: self.expected, next: self.replay_from };
+        Err(Error::new(kind, context))
     }
 
     /// A log of ours never begins behind its own end: its data or its log start was changed by
