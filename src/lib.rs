@@ -77,11 +77,12 @@ pub use engine::{Engine, RetentionVeto};
 pub use error::{Error, ErrorKind, Result};
 pub use log::{
     AbortedTxn, AppendOptions, AppendTicket, Appended, BatchReader, CommittedFilter, Isolation,
-    Log, LogOffsets, Origin, ProducerDescription, ReadOptions, ReadOutcome, RecoveryReport,
-    StoredBatch, TimestampedOffset, WaitFor,
+    Log, LogOffsets, OpenTransaction, Origin, ProducerDescription, ReadOptions, ReadOutcome,
+    RecoveryReport, StoredBatch, TimestampedOffset, Verification, WaitFor,
 };
 pub use options::{
     Backend, CleanupPolicy, Durability, EngineOptions, LogConfig, LogName, TimestampType,
 };
+pub use producer::VerificationGuard;
 pub use txn::{CommitTicket, Transaction};
 pub use types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};

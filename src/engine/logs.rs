@@ -2,6 +2,7 @@
 
 use super::EngineInner;
 use super::directory::DataDirectory;
+use super::identity::random_id;
 use super::registry::{Found, Registry, Slot};
 use crate::checkpoint::{self, LOG_START_CHECKPOINT};
 use crate::error::{Error, ErrorKind, Result};
@@ -94,7 +95,8 @@ impl EngineInner {
             Found::Unloaded { .. } => None,
         };
         let data = &self.shared.directories[slot.directory];
-        let doomed = data.path.join(delete_dir_name(name, self.unique()));
+        let doomed =
+            data.path.join(delete_dir_name(name, random_id(self.shared.io.random.as_ref())));
         let rename = || self.move_away(data, &slot, &doomed);
         let moved = match &loaded {
             Some(log) => log.inner().retire(rename),
@@ -173,14 +175,6 @@ impl EngineInner {
             clean,
             log_start: data.checkpoints.lock().log_starts.offsets.get(&slot.name).copied(),
         }
-    }
-
-    fn unique(&self) -> [u8; 16] {
-        let mut uuid = [0; 16];
-        for half in uuid.chunks_exact_mut(8) {
-            half.copy_from_slice(&self.shared.io.random.next_u64().to_be_bytes());
-        }
-        uuid
     }
 }
 

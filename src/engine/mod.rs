@@ -2,6 +2,7 @@
 
 mod close;
 mod directory;
+mod identity;
 mod logs;
 mod registry;
 mod shared;
@@ -17,6 +18,7 @@ use crate::log::recover::RecoveryReport;
 use crate::options::{EngineOptions, LogConfig, LogName};
 use crate::txn::{self, Coordinator};
 use directory::{DataDirectory, create_durably, remove_clean_mark};
+use identity::Identity;
 use parking_lot::{Mutex, RwLock};
 use registry::Registry;
 use shared::MaintenanceQueue;
@@ -38,6 +40,7 @@ pub struct Engine {
 #[derive(Debug)]
 struct EngineInner {
     shared: Arc<Shared>,
+    identity: Identity,
     registry: Registry,
     threads: Mutex<Vec<JoinHandle<()>>>,
     recovery_time: Duration,
@@ -50,7 +53,8 @@ impl Engine {
     /// after a clean one logs are opened when first asked for.
     ///
     /// # Errors
-    /// [`ErrorKind::Locked`] if another engine has a directory open; [`ErrorKind::NewerFormat`] if a
+    /// [`ErrorKind::Locked`] if another engine has a directory open; [`ErrorKind::WrongDirectory`] if
+    /// one belongs to another cluster or node; [`ErrorKind::NewerFormat`] if a
     /// file is of a later version; [`ErrorKind::Invalid`] for an option out of bounds or a file
     /// that recovery cannot make sense of; [`ErrorKind::Io`]. Nothing was changed that a later open
     /// could not go on with.
@@ -73,16 +77,20 @@ impl Engine {
         let started = io.clock.monotonic();
         let mut directories = Vec::new();
         let registry = Registry::default();
-        for (index, path) in options.directories.iter().enumerate() {
-            let (directory, clean) = DataDirectory::open(&options, &io, path)?;
+        for path in &options.directories {
+            directories.push(DataDirectory::open(&options, &io, path)?);
+        }
+        let opened: Vec<&DataDirectory> = directories.iter().map(|(d, _)| d).collect();
+        // Before anything in them changes.
+        let identity = Identity::claim(&opened, &options, &io)?;
+        for (index, (directory, clean)) in directories.iter().enumerate() {
             if !clean {
                 // Names that a killed process made, and nobody flushed: logs are built on them now.
                 io.storage
-                    .sync_dir(path)
-                    .map_err(|e| Error::io(format!("flush {}", path.display()), e))?;
+                    .sync_dir(&directory.path)
+                    .map_err(|e| Error::io(format!("flush {}", directory.path.display()), e))?;
             }
-            logs::find(&io, path, index, clean, &registry)?;
-            directories.push((directory, clean));
+            logs::find(&io, &directory.path, index, *clean, &registry)?;
         }
         let unclean: Vec<bool> = directories.iter().map(|(_, clean)| !clean).collect();
         let shared = Arc::new(Shared {
@@ -104,6 +112,7 @@ impl Engine {
         shared.transactions.get_or_init(|| Arc::downgrade(&transactions));
         let mut inner = EngineInner {
             shared,
+            identity,
             registry,
             threads: Mutex::default(),
             recovery_time: Duration::ZERO,
@@ -174,6 +183,18 @@ impl Engine {
         self.inner.shared.maintenance.drain();
         self.inner.transactions.drive();
         self.inner.tick();
+    }
+
+    /// The cluster its data directories belong to; see [`EngineOptions::cluster_id`].
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        &self.inner.identity.cluster_id
+    }
+
+    /// The number of this node; see [`EngineOptions::node_id`].
+    #[must_use]
+    pub fn node_id(&self) -> i32 {
+        self.inner.identity.node_id
     }
 
     /// The backend in use and why.

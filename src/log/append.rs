@@ -21,7 +21,7 @@ use super::ticket::AppendTicket;
 use crate::batch::{Batch, HEADER_BYTES, MARKER_BATCH_BYTES, MarkerKind, Rules, validate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{CleanupPolicy, Durability, LogConfig, TimestampType};
-use crate::producer::{Admission, BatchFacts, ControlKind};
+use crate::producer::{Admission, BatchFacts, ControlKind, VerificationGuard};
 use crate::segment::Segment;
 use crate::segment::scan::Observed;
 use crate::txn::is_reserved;
@@ -120,7 +120,7 @@ impl LogInner {
                 Origin::Follower => self.stage_follower(state, checked, now_ms)?,
                 origin => {
                     let epoch = options.leader_epoch.unwrap_or_else(|| state.leader_epoch());
-                    self.stage_leader(state, checked, origin, epoch, now_ms)?
+                    self.stage_leader(state, checked, origin, epoch, options.verification, now_ms)?
                 }
             };
             match whole.as_mut() {
@@ -137,6 +137,7 @@ impl LogInner {
         checked: &Checked<'_>,
         origin: Origin,
         epoch: LeaderEpoch,
+        verification: Option<VerificationGuard>,
         now_ms: i64,
     ) -> Result<Appended> {
         let batch = &checked.batch;
@@ -147,7 +148,7 @@ impl LogInner {
             return Err(Error::new(ErrorKind::LargerThanSegment, context));
         }
         if let Admission::Duplicate { base_offset, last_offset, timestamp_ms } =
-            state.producers.admit(origin, &facts, None)?
+            state.producers.admit(origin, &facts, verification)?
         {
             return Ok(Appended {
                 base_offset,
@@ -240,7 +241,7 @@ impl LogInner {
         old.indexer.close();
         old.segment.set_size(old.size());
         old.segment.set_largest_timestamp_ms(old.largest_timestamp_ms());
-        old.segment.roll(base, old.indexes());
+        old.segment.roll(base, old.indexes(), old.aborted.clone());
         state.segments.push(segment);
         state.rolled.push_back(old);
         state.release_rolled();

@@ -8,6 +8,7 @@
 //! | `group` | the log's part in a commit group |
 //! | `ticket`, `wait` | who waits, and how they are woken |
 //! | `read`, `reader` | where bytes are found and how they are cut; batch by batch |
+//! | `transactions` | open transactions, verification of new ones |
 //! | `recover` | from files to state |
 //! | `txn` | the log's part in transactions over several logs |
 //! | `maintain` | sealing, checkpoints, retention, trimming, truncation, clean close |
@@ -22,12 +23,13 @@ mod reader;
 pub(crate) mod recover;
 mod tail;
 mod ticket;
+mod transactions;
 mod txn;
 mod wait;
 
 pub use api::{
-    AbortedTxn, AppendOptions, Appended, Isolation, LogOffsets, Origin, ProducerDescription,
-    ReadOptions, ReadOutcome, TimestampedOffset,
+    AbortedTxn, AppendOptions, Appended, Isolation, LogOffsets, OpenTransaction, Origin,
+    ProducerDescription, ReadOptions, ReadOutcome, TimestampedOffset, Verification,
 };
 pub(crate) use inner::{LogInner, Positions};
 pub use reader::{BatchReader, CommittedFilter, StoredBatch};
@@ -37,6 +39,7 @@ pub(crate) use txn::DurableWait;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{LogConfig, LogName};
+use crate::producer::VerificationGuard;
 use crate::types::{LeaderEpoch, Offset};
 use std::fmt;
 use std::sync::Arc;
@@ -278,6 +281,33 @@ impl Log {
     #[must_use]
     pub fn producers(&self) -> Vec<ProducerDescription> {
         self.inner.state.lock().producers.describe()
+    }
+
+    /// Transactions without a marker, the oldest first. One that is much older than its producer's
+    /// timeout was forgotten by its coordinator, and holds read-committed readers back until a
+    /// marker ends it (C-52).
+    ///
+    /// # Complexity
+    /// O(open transactions).
+    #[must_use]
+    pub fn open_transactions(&self) -> Vec<OpenTransaction> {
+        self.inner.open_transactions()
+    }
+
+    /// Prepares the first batch of a transaction (P-20 to P-23): call it, ask the transaction
+    /// coordinator whether the transaction is under way, then append with the guard. A marker that
+    /// arrives in between voids the guard, and the append fails with [`ErrorKind::InvalidTxnState`]
+    /// instead of opening a transaction again that has ended. `None` if a transaction of this
+    /// producer and epoch is open already: nothing to ask.
+    ///
+    /// Guards are not stored: after a restart the producer is verified again. A log without
+    /// [`LogConfig::transaction_verification`] needs none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidProducerEpoch`] if a newer incarnation is known;
+    /// [`ErrorKind::ConcurrentTransactions`] if an older one's transaction awaits its marker: retry.
+    pub fn begin_verification(&self, of: &Verification) -> Result<Option<VerificationGuard>> {
+        self.inner.begin_verification(of)
     }
 
     /// Applies retention now: raises the log start offset past segments that are too old or too

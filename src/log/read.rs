@@ -12,6 +12,7 @@
 use super::LogInner;
 use super::api::{AbortedTxn, Isolation, ReadOptions, ReadOutcome, TimestampedOffset};
 use super::inner::{DamagedRange, LogState};
+use super::recover::rebuild_aborted;
 use crate::batch::{Batch, DecodeLimits, HEADER_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::AbortedIndex;
@@ -177,11 +178,12 @@ impl LogInner {
         if segment.base() != state.active.segment.base() {
             let interval = state.config.index_interval_bytes;
             drop(state);
-            let (last, position) = match care {
-                Care::Usual => segment.indexes(interval)?.offsets.lookup(offset),
-                Care::Suspicious => (first, 0),
+            let position = match care {
+                Care::Usual => segment.locate(offset, interval)?.max(undamaged),
+                Care::Suspicious => undamaged,
             };
-            let position = u64::from(position).max(undamaged);
+            let (last, indexed) = segment.indexes(interval)?.offsets.lookup(offset);
+            let is_indexed = position > undamaged && position == u64::from(indexed);
             return Ok(Ok(Route {
                 source: Source::File,
                 bound,
@@ -189,7 +191,7 @@ impl LogInner {
                 limit: segment.size(),
                 position,
                 follows: follows(position),
-                indexed: (position > undamaged).then_some(last),
+                indexed: is_indexed.then_some(last),
                 compacted,
                 segment,
             }));
@@ -328,16 +330,16 @@ impl LogInner {
         if from >= to {
             return Ok(found);
         }
-        let (segments, interval) = {
+        let (segments, first) = {
             let state = self.state.lock();
-            let first = state.segment_for(from);
-            (state.segments[first..].to_vec(), state.config.index_interval_bytes)
+            (state.segments.clone(), state.segment_for(from))
         };
-        for segment in segments {
+        for index in first..segments.len() {
+            let segment = &segments[index];
             let complete = if segment.end().is_some() {
-                segment.indexes(interval)?.aborted.collect(from, to, &mut found)
+                self.aborted_in(&segments[..=index])?.collect(from, to, &mut found)
             } else {
-                self.collect_active(&segment, from, to, &mut found)
+                self.collect_active(segment, from, to, &mut found)
             };
             if complete {
                 break;
@@ -345,6 +347,18 @@ impl LogInner {
         }
         found.sort_unstable();
         Ok(found)
+    }
+
+    /// The aborted transactions of the last of `segments`, found again if their file is of no use.
+    fn aborted_in(&self, segments: &[Arc<Segment>]) -> Result<Arc<AbortedIndex>> {
+        let segment = segments.last().expect("a read goes to at least one segment");
+        if let Some(aborted) = segment.aborted()? {
+            return Ok(aborted);
+        }
+        let limits = LogInner::limits(&self.shared, &self.state.lock().config);
+        let rebuilt = segment.set_aborted(rebuild_aborted(segments, limits)?);
+        self.store_aborted(segment, &rebuilt);
+        Ok(rebuilt)
     }
 
     fn collect_active(
@@ -376,7 +390,7 @@ impl LogInner {
         };
         for segment in segments {
             let past = segment.end().is_some_and(|end| end <= log_start);
-            if past || segment.largest_timestamp_ms() < timestamp_ms {
+            if past || segment.confirm_largest_timestamp(interval)? < timestamp_ms {
                 continue;
             }
             let from = self.time_index_floor(&segment, timestamp_ms, interval)?.max(log_start);
@@ -392,12 +406,12 @@ impl LogInner {
     fn time_index_floor(&self, segment: &Segment, ts: i64, interval: u32) -> Result<Offset> {
         // The entry's offset is the last of a batch that is early enough: what follows may not be.
         let floor = if segment.end().is_some() {
-            segment.indexes(interval)?.times.lookup(ts.saturating_sub(1))
+            segment.time_floor(ts.saturating_sub(1), interval)?
         } else {
             let state = self.state.lock();
-            state.active.indexer.times().lookup(ts.saturating_sub(1))
+            state.active.indexer.times().lookup(ts.saturating_sub(1)).map(|(_, offset)| offset)
         };
-        Ok(floor.map_or(segment.base(), |(_, offset)| offset))
+        Ok(floor.unwrap_or(segment.base()))
     }
 
     fn search_time(
@@ -432,11 +446,18 @@ impl LogInner {
 
     /// The record with the largest timestamp.
     pub(super) fn offset_of_max_timestamp(&self) -> Result<Option<TimestampedOffset>> {
-        let largest = {
+        let (segments, interval, active) = {
             let state = self.state.lock();
-            let active = state.active.largest_timestamp_ms();
-            state.segments.iter().map(|s| s.largest_timestamp_ms()).max().unwrap_or(-1).max(active)
+            (
+                state.segments.clone(),
+                state.config.index_interval_bytes,
+                state.active.largest_timestamp_ms(),
+            )
         };
+        let mut largest = active;
+        for segment in &segments {
+            largest = largest.max(segment.confirm_largest_timestamp(interval)?);
+        }
         if largest < 0 {
             return Ok(None);
         }

@@ -88,7 +88,10 @@ impl Log {
     }
 
     /// Open transactions whose producer `is_ours`, by first offset.
-    pub(crate) fn open_transactions(&self, is_ours: impl Fn(ProducerId) -> bool) -> Vec<OpenTxn> {
+    pub(crate) fn open_transactions_of(
+        &self,
+        is_ours: impl Fn(ProducerId) -> bool,
+    ) -> Vec<OpenTxn> {
         let state = self.inner.state.lock();
         state.producers.open_transactions().filter(|txn| is_ours(txn.producer_id)).collect()
     }

@@ -74,7 +74,7 @@ pub(super) fn recover(
     }
     let mut markers = Vec::new();
     for log in loaded {
-        for open in log.open_transactions(|id| owner.owns(id)) {
+        for open in log.open_transactions_of(|id| owner.owns(id)) {
             let kind = match replayed.is_committed(log, &open, planted) {
                 true => MarkerKind::Commit,
                 false => MarkerKind::Abort,
