@@ -14,7 +14,7 @@ use crate::options::{EngineOptions, LogName};
 use parking_lot::Mutex;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Largest checkpoint file that is read.
 const TEXT_BYTES_MAX: usize = 64 << 20;
@@ -28,6 +28,8 @@ pub(super) struct DataDirectory {
     pub(super) space: Arc<Space>,
     /// Kafka's text checkpoints as last read or written.
     pub(super) checkpoints: Mutex<Checkpoints>,
+    /// Why its small files can no longer be replaced, if a flush failed.
+    failure: OnceLock<Error>,
     /// Given back by the clean close; else by the process's end.
     pub(super) lock: Mutex<Option<Box<dyn DirLock>>>,
 }
@@ -94,6 +96,7 @@ impl DataDirectory {
             committer: Arc::new(Committer::new(Arc::clone(storage))),
             space: Arc::new(space),
             checkpoints: Mutex::new(checkpoints),
+            failure: OnceLock::new(),
             lock: Mutex::new(Some(lock)),
         };
         Ok((directory, clean))
@@ -130,9 +133,24 @@ impl DataDirectory {
         Ok(())
     }
 
+    /// Replaces one of the directory's small files.
+    ///
+    /// After a flush of the directory that failed nothing more is replaced: a later one that succeeds
+    /// says nothing of the names that the failed one lost.
     pub(super) fn replace(&self, shared: &Shared, name: &str, bytes: &[u8]) -> Result<()> {
-        checkpoint::replace_file(shared.io.storage.as_ref(), &self.path, name, bytes)
-            .map_err(|e| Error::io(format!("write {}", self.path.join(name).display()), e))
+        let path = self.path.join(name);
+        if let Some(error) = self.failure.get() {
+            let context = format!("write {}; open the engine again", path.display());
+            return Err(Error::with_source(ErrorKind::Poisoned, context, error.clone()));
+        }
+        checkpoint::replace_file(shared.io.storage.as_ref(), &self.path, name, bytes).map_err(|e| {
+            let error = Error::io(format!("write {}", path.display()), e);
+            if *error.kind() != ErrorKind::DiskFull {
+                // The first failure is the one that counts.
+                self.failure.get_or_init(|| error.clone());
+            }
+            error
+        })
     }
 }
 

@@ -75,6 +75,8 @@ pub(super) struct LogState {
     pub(super) staged_bytes: u64,
     /// Unreadable ranges, by first offset.
     pub(super) damaged: Vec<DamagedRange>,
+    /// Kafka has compacted it once: offsets may be missing at the end of a segment, too.
+    pub(super) has_gaps: bool,
     /// Where the last checkpoint that was written ends: restarts replay from here.
     pub(super) checkpointed_end: Offset,
     /// Bytes appended since the last checkpoint.
@@ -352,11 +354,13 @@ impl LogState {
         self.damaged.get(index).copied().filter(|d| d.first <= offset)
     }
 
-    /// The position in the segment at `base` behind the last damage before `offset`.
-    pub(super) fn undamaged_from(&self, base: Offset, offset: Offset) -> u64 {
+    /// The position in the segment at `base` behind the last damage before `offset`, and the offset
+    /// that begins there.
+    pub(super) fn undamaged_from(&self, base: Offset, offset: Offset) -> (u64, Offset) {
         let before = self.damaged.partition_point(|d| d.next <= offset);
         let last = self.damaged.get(..before).and_then(<[_]>::last);
-        last.filter(|d| d.segment_base == base).map_or(0, |d| d.end_position)
+        let last = last.filter(|d| d.segment_base == base);
+        last.map_or((0, base), |d| (d.end_position, d.next))
     }
 
     /// Moves the high watermark, never back.

@@ -8,7 +8,6 @@
 //! | `group` | the log's part in a commit group |
 //! | `ticket`, `wait` | who waits, and how they are woken |
 //! | `read`, `reader` | where bytes are found and how they are cut; batch by batch |
-//! | `damage` | how far damage reaches that a read is the first to meet |
 //! | `transactions` | open transactions, verification of new ones |
 //! | `recover` | from files to state |
 //! | `txn` | the log's part in transactions over several logs |
@@ -16,7 +15,6 @@
 
 mod api;
 mod append;
-mod damage;
 mod group;
 mod inner;
 mod maintain;

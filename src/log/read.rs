@@ -13,11 +13,12 @@
 
 use super::LogInner;
 use super::api::{AbortedTxn, FileRange, Isolation, ReadOptions, ReadOutcome, TimestampedOffset};
-use super::inner::LogState;
+use super::inner::{DamagedRange, LogState};
 use super::recover::rebuild_aborted;
 use crate::batch::{Batch, DecodeLimits, HEADER_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::AbortedIndex;
+use crate::options::CleanupPolicy;
 use crate::segment::Segment;
 use crate::segment::scan::{Scanner, resync};
 use crate::types::Offset;
@@ -36,7 +37,48 @@ struct Route {
     /// Position of the byte that holds the bound's first missing byte, at most.
     limit: u64,
     position: u64,
+    /// The offset that must begin there, if the walk begins where that is known.
+    follows: Option<Offset>,
+    /// The last offset of the batch there, if it is an index that says so.
+    indexed: Option<Offset>,
+    /// Gaps between batches are no damage.
+    compacted: bool,
     segment: Arc<Segment>,
+}
+
+/// How a segment is walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Care {
+    /// From the index entry on; what lies before the offset is stepped over.
+    Usual,
+    /// Damage was met: from the beginning, with the checksum of every batch.
+    Suspicious,
+}
+
+/// Why a walk found nothing.
+enum Lost {
+    Failed(Error),
+    /// No right batch begins at `position`, where `first` should.
+    Damage {
+        position: u64,
+        first: Offset,
+    },
+}
+
+impl From<Error> for Lost {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// What a walk found.
+struct Followed {
+    outcome: ReadOutcome,
+    /// The walk came to the segment's end without finding anything.
+    passed: bool,
+    /// Position of the first batch taken, and the bytes taken.
+    begins: u64,
+    taken_bytes: usize,
 }
 
 enum Source {
@@ -50,22 +92,33 @@ impl LogInner {
     /// Reads; see [`Log::read`](super::Log::read).
     pub(super) fn read(&self, offset: Offset, options: &ReadOptions) -> Result<ReadOutcome> {
         let mut from = offset;
+        let mut care = Care::Usual;
         loop {
-            let route = match self.route(from, options)? {
+            let route = match self.route(from, options, care)? {
                 Ok(route) => route,
                 Err(empty) => return Ok(empty),
             };
-            let (segment, positions) = (Arc::clone(&route.segment), route.position..route.limit);
-            let mut outcome = match self.follow(route, offset, options) {
-                // Its files went while this was on its way there; look again where to go.
-                Err(_) if segment.is_retired() && self.is_alive() => continue,
-                Err(met) => return Err(self.measured(met, &segment, positions, offset)),
-                Ok(followed) => followed,
-            };
-            match segment.end() {
-                // Compaction or truncation left nothing at or after `offset` in this segment.
-                Some(end) if outcome.slices.is_empty() && end > from => from = end,
-                _ => {
+            let segment = Arc::clone(&route.segment);
+            let Followed { mut outcome, passed, .. } =
+                match self.follow(route, offset, options, care) {
+                    Ok(followed) => followed,
+                    // Its files went while this was on its way there; look again where to go.
+                    Err(_) if segment.is_retired() && self.is_alive() => continue,
+                    Err(Lost::Failed(error)) => return Err(error),
+                    Err(Lost::Damage { .. }) if care == Care::Usual => {
+                        care = Care::Suspicious;
+                        continue;
+                    }
+                    // The way there goes around it now, or says that the offset lies in it.
+                    Err(Lost::Damage { position, first }) => {
+                        self.note_damage(&segment, position, first)?;
+                        continue;
+                    }
+                };
+            match segment.end().filter(|end| passed && *end > from) {
+                // Compaction left nothing at or after `offset` in this segment.
+                Some(end) => from = end,
+                None => {
                     if options.isolation == Isolation::ReadCommitted {
                         outcome.aborted = self.aborted(offset, outcome.next_offset)?;
                     }
@@ -81,17 +134,24 @@ impl LogInner {
         offset: Offset,
         options: &ReadOptions,
     ) -> Result<Option<FileRange>> {
-        let route = match self.route(offset, options)? {
+        let route = match self.route(offset, options, Care::Usual)? {
             Ok(route) if route.segment.is_sealed() => route,
             _ => return Ok(None),
         };
         let segment = Arc::clone(&route.segment);
-        let found = segment.file().and_then(|file| Ok((file, self.cut(route, offset, options)?)));
-        let (file, (cut, mut outcome)) = match found {
+        let file = match segment.file() {
             // Its files went meanwhile; a read looks again where to go.
             Err(_) if segment.is_retired() && self.is_alive() => return Ok(None),
-            found => found?,
+            file => file?,
         };
+        let found = match self.follow(route, offset, options, Care::Usual) {
+            Ok(found) => found,
+            // A read finds the way around damage, or says that there is none.
+            Err(Lost::Damage { .. }) => return Ok(None),
+            Err(Lost::Failed(_)) if segment.is_retired() && self.is_alive() => return Ok(None),
+            Err(Lost::Failed(error)) => return Err(error),
+        };
+        let mut outcome = found.outcome;
         if outcome.slices.is_empty() {
             return Ok(None);
         }
@@ -99,8 +159,29 @@ impl LogInner {
             outcome.aborted = self.aborted(offset, outcome.next_offset)?;
         }
         outcome.slices.clear();
-        let (position, len) = (cut.begins, cut.taken_bytes);
-        Ok(Some(FileRange { file, position, len, outcome }))
+        Ok(Some(FileRange { file, position: found.begins, len: found.taken_bytes, outcome }))
+    }
+
+    /// Remembers damage that no recovery had a reason to look at: `first` is the offset that should
+    /// have begun at `position`. It ends where the next right batch begins.
+    fn note_damage(&self, segment: &Segment, position: u64, first: Offset) -> Result<()> {
+        let failed = |e| Error::io(format!("look behind damage of {}", self.name), e);
+        let limit = segment.file()?.len().map_err(failed)?.min(segment.size());
+        let mut scanner = Scanner::new(segment.file()?, position, limit);
+        let (next, end_position) = match resync(&mut scanner, first).map_err(failed)? {
+            Some(next) => (next, scanner.position()),
+            None => (self.next_segment(segment), limit.max(position)),
+        };
+        let damage =
+            DamagedRange { first, next, segment_base: segment.base(), position, end_position };
+        let mut state = self.state.lock();
+        let at = state.damaged.partition_point(|known| known.first < first);
+        // Twice the same would be found forever.
+        if next <= first || state.damaged.get(at).is_some_and(|known| known.first == first) {
+            return Err(corrupt(&self.name, first, next.max(first.next())));
+        }
+        state.damaged.insert(at, damage);
+        Ok(())
     }
 
     /// Where to read, or the empty answer if there is nothing to see yet.
@@ -108,6 +189,7 @@ impl LogInner {
         &self,
         offset: Offset,
         options: &ReadOptions,
+        care: Care,
     ) -> Result<std::result::Result<Route, ReadOutcome>> {
         // A poisoned log still answers for what is known to be on the disk.
         let state = self.state.lock();
@@ -138,91 +220,119 @@ impl LogInner {
         }
         let segment = Arc::clone(&state.segments[state.segment_for(offset)]);
         // The way from the index entry to the offset must not lead through damage.
-        let undamaged = state.undamaged_from(segment.base(), offset);
+        let (undamaged, first) = state.undamaged_from(segment.base(), offset);
+        let compacted = state.has_gaps || state.config.cleanup_policy != CleanupPolicy::Delete;
+        let follows = |position: u64| (position == undamaged).then_some(first);
         if segment.base() != state.active.segment.base() {
             let interval = state.config.index_interval_bytes;
             drop(state);
-            let position = segment.locate(offset, interval)?.max(undamaged);
-            let limit = segment.size();
+            let position = match care {
+                Care::Usual => segment.locate(offset, interval)?.max(undamaged),
+                Care::Suspicious => undamaged,
+            };
+            let (last, indexed) = segment.indexes(interval)?.offsets.lookup(offset);
+            let is_indexed = position > undamaged && position == u64::from(indexed);
             return Ok(Ok(Route {
                 source: Source::File,
                 bound,
                 outcome,
-                limit,
+                limit: segment.size(),
                 position,
+                follows: follows(position),
+                indexed: is_indexed.then_some(last),
+                compacted,
                 segment,
             }));
         }
-        let (_, position) = state.active.indexer.offsets().lookup(offset);
+        let (last, position) = match care {
+            Care::Usual => state.active.indexer.offsets().lookup(offset),
+            Care::Suspicious => (first, 0),
+        };
         let position = u64::from(position).max(undamaged);
+        let indexed = (position > undamaged).then_some(last);
         let tail = &state.active.tail;
         let (source, limit) = if position >= tail.data_start() {
             (Source::Tail(tail.read(position..tail.end())), tail.end())
         } else {
             (Source::File, state.active.durable.max(tail.data_start()))
         };
-        Ok(Ok(Route { source, bound, outcome, limit, position, segment }))
+        let follows = follows(position);
+        Ok(Ok(Route {
+            source,
+            bound,
+            outcome,
+            limit,
+            position,
+            follows,
+            indexed,
+            compacted,
+            segment,
+        }))
     }
 
-    fn follow(&self, route: Route, offset: Offset, options: &ReadOptions) -> Result<ReadOutcome> {
-        Ok(self.cut(route, offset, options)?.1)
-    }
-
-    fn cut<'a>(
+    /// Walks a route.
+    fn follow(
         &self,
         route: Route,
         offset: Offset,
-        options: &'a ReadOptions,
-    ) -> Result<(Cut<'a>, ReadOutcome)> {
-        let Route { source, bound, mut outcome, limit, position, segment } = route;
-        let mut cut = Cut::new(offset, bound, options);
-        match source {
-            Source::Tail(slices) => {
-                for slice in slices {
-                    if !cut.take(&slice, &mut outcome.slices).wants_more() {
+        options: &ReadOptions,
+        care: Care,
+    ) -> Result<Followed, Lost> {
+        let (follows, indexed, compacted) = (route.follows, route.indexed, route.compacted);
+        let Route { source, bound, mut outcome, limit, position, segment, .. } = route;
+        let mut cut = Cut {
+            options,
+            offset,
+            bound,
+            care,
+            compacted,
+            end: self.next_segment(&segment),
+            taken_bytes: 0,
+            origin: position,
+            begins: position,
+            next: offset,
+            follows,
+            indexed,
+        };
+        let slices = &mut outcome.slices;
+        let taken = match source {
+            Source::Tail(tail) => {
+                let mut taken = Taken::All;
+                for slice in tail {
+                    taken = cut.take(&slice, true, slices);
+                    if !matches!(taken, Taken::All) {
                         break;
                     }
                 }
+                (taken, position)
             }
-            Source::File => {
-                self.walk_file(&segment, position, limit, &mut cut, &mut outcome.slices)?;
+            Source::File => match segment.map()? {
+                Some(map) => {
+                    let start = usize::try_from(position).unwrap_or(usize::MAX).min(map.len());
+                    (cut.take(&map.slice(start..), true, slices), position)
+                }
+                None => self.copy(&segment, position, limit, &mut cut, slices)?,
+            },
+        };
+        let is_through = match taken {
+            _ if !slices.is_empty() => false,
+            (Taken::Enough, _) => false,
+            (Taken::All, _) => segment.end().is_some(),
+            (Taken::Incomplete { consumed, .. } | Taken::Bad { consumed }, start) => {
+                let position = start + consumed as u64;
+                return Err(Lost::Damage { position, first: cut.follows.unwrap_or(offset) });
             }
+        };
+        // A segment ends where the next one begins; one that ends before has lost its last batches.
+        if is_through && !compacted && cut.follows.is_none_or(|follows| follows < cut.end) {
+            return Err(Lost::Damage { position: limit, first: cut.follows.unwrap_or(offset) });
         }
         outcome.next_offset = cut.next;
-        Ok((cut, outcome))
+        let (begins, taken_bytes) = (cut.begins, cut.taken_bytes);
+        Ok(Followed { outcome, passed: is_through, begins, taken_bytes })
     }
 
-    /// Walks a file from `position` on, and around damage that lies before the offset asked for.
-    fn walk_file(
-        &self,
-        segment: &Segment,
-        mut position: u64,
-        limit: u64,
-        cut: &mut Cut<'_>,
-        slices: &mut Vec<Bytes>,
-    ) -> Result<()> {
-        loop {
-            let sound = match segment.map()? {
-                Some(map) => cut.take_mapped(&map, position, slices),
-                None => self.copy(segment, position, limit, cut, slices)?,
-            };
-            if sound {
-                return Ok(());
-            }
-            let mut scanner = Scanner::new(segment.file()?, cut.bad, limit);
-            let behind = resync(&mut scanner, cut.expected)
-                .map_err(|e| Error::io(format!("look behind damage in {}", self.name), e))?;
-            match behind {
-                Some(base) if base <= cut.offset => position = scanner.position(),
-                behind => {
-                    let next = behind.unwrap_or_else(|| self.next_segment(segment));
-                    return Err(corrupt(&self.name, cut.expected, next.max(cut.offset.next())));
-                }
-            }
-        }
-    }
-
-    /// Reads from a file into a buffer of its own; `false` where no batch begins, at `cut.bad`.
+    /// Reads from a file into a buffer of its own; how it ended, and where the buffer begins.
     fn copy(
         &self,
         segment: &Segment,
@@ -230,7 +340,7 @@ impl LogInner {
         limit: u64,
         cut: &mut Cut<'_>,
         slices: &mut Vec<Bytes>,
-    ) -> Result<bool> {
+    ) -> Result<(Taken, u64)> {
         let file = segment.file()?;
         let mut want = cut.options.max_bytes.saturating_add(SEARCH_BYTES).min(64 << 20);
         while position < limit {
@@ -239,28 +349,27 @@ impl LogInner {
             let read = read_full(file.as_ref(), &mut buffer, position)
                 .map_err(|e| Error::io(format!("read {} at {position}", self.name), e))?;
             buffer.truncate(read);
-            let read_all = read == left || read < want;
+            let is_rest = read == left || read < want;
             cut.origin = position;
-            match cut.take(&Bytes::from(buffer), slices) {
-                Taken::Enough => return Ok(true),
+            let taken = cut.take(&Bytes::from(buffer), is_rest, slices);
+            match taken {
+                Taken::Enough | Taken::Bad { .. } => return Ok((taken, position)),
                 Taken::All => {
                     position += read as u64;
                     if read == 0 || !slices.is_empty() {
-                        return Ok(true);
+                        return Ok((taken, position));
                     }
                 }
                 Taken::Incomplete { consumed, needed } => {
-                    position += consumed as u64;
-                    if consumed == 0 && (read_all || needed <= want) {
-                        cut.bad = position;
-                        return Ok(false);
+                    if !slices.is_empty() || (consumed == 0 && (is_rest || needed <= want)) {
+                        return Ok((taken, position));
                     }
+                    position += consumed as u64;
                     want = want.max(needed);
                 }
-                Taken::Bad => return Ok(false),
             }
         }
-        Ok(true)
+        Ok((Taken::All, position))
     }
 
     fn next_segment(&self, segment: &Segment) -> Offset {
@@ -501,16 +610,10 @@ enum Taken {
     Enough,
     /// The bytes ended on a batch boundary.
     All,
-    /// The bytes end inside a batch that begins at `consumed`.
+    /// The bytes end inside a batch that begins at `consumed`, or too early to judge it.
     Incomplete { consumed: usize, needed: usize },
-    /// No batch begins where one should.
-    Bad,
-}
-
-impl Taken {
-    fn wants_more(&self) -> bool {
-        matches!(self, Self::All)
-    }
+    /// No right batch begins at `consumed`.
+    Bad { consumed: usize },
 }
 
 /// Cuts a run of batches down to what a reader asked for and may see.
@@ -518,47 +621,29 @@ struct Cut<'a> {
     options: &'a ReadOptions,
     offset: Offset,
     bound: Offset,
+    care: Care,
+    /// Gaps between batches are no damage.
+    compacted: bool,
+    /// Where the segment ends.
+    end: Offset,
     taken_bytes: usize,
     /// Position in the file of the bytes walked next.
     origin: u64,
     /// Position of the first batch taken.
     begins: u64,
-    /// Position where no batch begins.
-    bad: u64,
     /// The offset after the last batch taken.
     next: Offset,
-    /// The first offset that has not been walked past.
-    expected: Offset,
+    /// The offset after the last batch walked past, `None` before the first one.
+    follows: Option<Offset>,
+    /// The last offset of the first batch, as the index has it.
+    indexed: Option<Offset>,
 }
 
-impl<'a> Cut<'a> {
-    fn new(offset: Offset, bound: Offset, options: &'a ReadOptions) -> Self {
-        Self {
-            options,
-            offset,
-            bound,
-            taken_bytes: 0,
-            origin: 0,
-            begins: 0,
-            bad: 0,
-            next: offset,
-            expected: offset,
-        }
-    }
-
-    /// [`Cut::take`] from a whole file; `false` where no batch begins, at `bad`.
-    fn take_mapped(&mut self, map: &Bytes, position: u64, slices: &mut Vec<Bytes>) -> bool {
-        let start = usize::try_from(position).unwrap_or(usize::MAX);
-        if start >= map.len() {
-            return true;
-        }
-        self.origin = position;
-        matches!(self.take(&map.slice(start..), slices), Taken::Enough | Taken::All)
-    }
-
-    /// Walks the batches in `bytes` and takes those that belong to the answer, as one slice.
-    /// Damage behind the first batch taken ends the answer before it: the next read meets it.
-    fn take(&mut self, bytes: &Bytes, slices: &mut Vec<Bytes>) -> Taken {
+impl Cut<'_> {
+    /// Walks the batches in `bytes` and takes those that belong to the answer, as one slice. `is_rest`
+    /// says that nothing follows `bytes`. Damage behind the first batch taken ends the answer before
+    /// it: the next read meets it.
+    fn take(&mut self, bytes: &Bytes, is_rest: bool, slices: &mut Vec<Bytes>) -> Taken {
         let mut start = None;
         let mut at = 0;
         let taken = loop {
@@ -572,28 +657,42 @@ impl<'a> Cut<'a> {
                 None if rest.len() < HEADER_BYTES => {
                     break Taken::Incomplete { consumed: at, needed: HEADER_BYTES };
                 }
-                None => break Taken::Bad,
+                None => break Taken::Bad { consumed: at },
             };
-            let Ok((batch, _)) = Batch::parse(rest) else { break Taken::Bad };
-            if batch.last_offset() < self.offset {
-                self.expected = batch.next_offset();
-                at += size;
-                continue;
+            let Ok((batch, behind)) = Batch::parse(rest) else {
+                break Taken::Bad { consumed: at };
+            };
+            // An index has no checksum: it is believed once the batch says the same.
+            if self.indexed.take().is_some_and(|last| last != batch.last_offset()) {
+                break Taken::Bad { consumed: at };
             }
-            let first = self.taken_bytes == 0;
-            let too_large = self.taken_bytes + size > self.options.max_bytes;
-            if batch.base_offset() >= self.bound
-                || (too_large && !(first && self.options.min_one_batch))
-            {
-                break Taken::Enough;
+            match self.is_in_place(&batch, behind) {
+                Some(true) => {}
+                Some(false) => break Taken::Bad { consumed: at },
+                // With nothing behind it, the segment's end has had its say.
+                None if is_rest => {}
+                None => break Taken::Incomplete { consumed: at, needed: size + HEADER_BYTES },
             }
-            if self.options.verify && !batch.is_crc_valid() {
-                break Taken::Bad;
+            let is_wanted = batch.last_offset() >= self.offset;
+            if is_wanted {
+                let first = self.taken_bytes == 0;
+                let too_large = self.taken_bytes + size > self.options.max_bytes;
+                if batch.base_offset() >= self.bound
+                    || (too_large && !(first && self.options.min_one_batch))
+                {
+                    break Taken::Enough;
+                }
             }
-            start.get_or_insert(at);
-            self.taken_bytes += size;
-            self.next = batch.next_offset();
-            self.expected = self.next;
+            let verify = if is_wanted { self.options.verify } else { false };
+            if (verify || self.care == Care::Suspicious) && !batch.is_crc_valid() {
+                break Taken::Bad { consumed: at };
+            }
+            if is_wanted {
+                start.get_or_insert(at);
+                self.taken_bytes += size;
+                self.next = batch.next_offset();
+            }
+            self.follows = Some(batch.next_offset());
             at += size;
         };
         if let Some(start) = start {
@@ -602,10 +701,25 @@ impl<'a> Cut<'a> {
             }
             slices.push(bytes.slice(start..at));
         }
-        self.bad = self.origin + at as u64;
-        match taken {
-            Taken::Bad | Taken::Incomplete { .. } if !slices.is_empty() => Taken::Enough,
-            taken => taken,
+        taken
+    }
+
+    /// Whether the batch's offset, which its checksum does not cover, is one it can have: it follows
+    /// on the batch before, or what comes behind it says the same as it does. `None` if that is too
+    /// far away to be seen.
+    fn is_in_place(&self, batch: &Batch<'_>, behind: &[u8]) -> Option<bool> {
+        if batch.last_offset() < batch.base_offset() || batch.next_offset() > self.end {
+            return Some(false);
         }
+        let Some(follows) = self.follows.filter(|follows| batch.base_offset() != *follows) else {
+            return Some(true);
+        };
+        // What was stepped over unchecked may be what is wrong.
+        let is_careful = self.care == Care::Suspicious || self.compacted;
+        if batch.base_offset() < follows || !is_careful {
+            return Some(false);
+        }
+        let next = behind.first_chunk::<8>().map(|base| i64::from_be_bytes(*base));
+        next.map(|next| next >= batch.next_offset().get())
     }
 }

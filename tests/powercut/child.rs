@@ -5,6 +5,7 @@
 //! A pid number log base     a batch is acknowledged as durable
 //! E pid number              both markers of a transaction are
 //! R log base next checksum  a reader at the default isolation was given this batch
+//! B backend                 the backend that the engine runs on
 //! X reason                  something other than the disk went wrong
 //! ```
 
@@ -60,6 +61,7 @@ pub(crate) struct Unfinished {
 pub(crate) struct Child {
     process: std::process::Child,
     lines: BufReader<ChildStdout>,
+    backend: String,
 }
 
 impl Child {
@@ -77,7 +79,12 @@ impl Child {
         writeln!(stdin, "{}", data.display()).unwrap();
         writeln!(stdin, "{} {transactional}", next.join(" ")).unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap());
-        Self { process, lines }
+        Self { process, lines, backend: String::new() }
+    }
+
+    /// What its engine ran on.
+    pub(crate) fn backend(&self) -> &str {
+        &self.backend
     }
 
     /// Passes on what the child reports until `reported` answers are in the ledger.
@@ -88,7 +95,7 @@ impl Child {
     ) -> Result<(), String> {
         while ledger.reported() < reported {
             if !self.report_one(ledger)? {
-                let _ = self.process.wait();
+                drop(self.process.wait());
                 return Err("the child ended by itself".to_owned());
             }
         }
@@ -109,7 +116,10 @@ impl Child {
         if !line.ends_with('\n') {
             return Ok(false);
         }
-        ledger.report(line.trim_end())?;
+        match line.trim_end().split_once("B ") {
+            Some(("", backend)) => self.backend = backend.to_owned(),
+            _ => ledger.report(line.trim_end())?,
+        }
         Ok(true)
     }
 }
@@ -117,8 +127,8 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         // Both fail only if it has ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        drop(self.process.kill());
+        drop(self.process.wait());
     }
 }
 
@@ -136,6 +146,7 @@ pub(crate) fn live(life: &Life) {
     let second = lines.next().unwrap().unwrap();
     let numbers: Vec<i64> = second.split(' ').map(|word| word.parse().unwrap()).collect();
     let engine = Engine::open(work::options(life, &data)).unwrap();
+    report(&format!("B {}", engine.storage_info().backend));
     let logs: Vec<Log> = (0..LOGS).map(|log| open(&engine, log)).collect();
     let outcome: Result<(), Stop> = std::thread::scope(|scope| {
         let mut threads = Vec::new();
@@ -158,8 +169,7 @@ fn open(engine: &Engine, log: usize) -> Log {
     let name = work::name(log);
     match engine.log(&name) {
         Err(e) if *e.kind() == ErrorKind::NotFound => {
-            let mut config = work::options(&Life::default(), Path::new("/")).log;
-            config.segment_bytes = 512 << 10;
+            let config = work::options(&Life::default(), Path::new("/")).log;
             engine.create_log(&name, work::ID, config).unwrap()
         }
         found => found.unwrap(),

@@ -95,7 +95,7 @@ impl Drop for Mounted {
             }
             std::thread::sleep(Duration::from_millis(25));
         }
-        let _ = run(Command::new("umount").arg("-l").arg(&self.at));
+        drop(run(Command::new("umount").arg("-l").arg(&self.at)));
         if !std::thread::panicking() {
             panic!("{} stayed busy", self.at.display());
         }

@@ -240,8 +240,8 @@ fn a_disk_that_fills_up_refuses_early_and_resumes_by_itself() {
     let sizes: Vec<u64> = (0..40).map(|nth| RESERVE + 30_000 + nth * 1_777).collect();
     in_parallel(sizes.len(), |nth| {
         let disk = SimDisk::new(SEED);
-        let mut run = Run::open(&disk, setup).unwrap();
         disk.set_capacity(Some(sizes[nth]));
+        let mut run = Run::open(&disk, setup).unwrap();
         let failed = |stop: Stop| format!("{} bytes: {stop:?}", sizes[nth]);
         let open = Step::Data { log: 1, pid: 3, count: 1, bytes: 100 };
         // The tick has the engine look at the disk, which was larger when it opened.

@@ -33,3 +33,10 @@ fn a_truncation_over_segments_cut_short_leaves_no_hole() {
     let setup = Setup { segment_bytes: 4096, ..Setup::default() };
     survives_every_cut(setup, &script);
 }
+
+/// A process that was killed while it created a log left names that nobody had flushed. The next one
+/// found the log, acknowledged appends to it, and the power cut took all of it.
+#[test]
+fn a_log_that_a_killed_process_left_half_created_survives_a_later_cut() {
+    survives_every_cut(Setup::default(), &[Create(0), Create(1), data(1, 1, 1, 10), Wait(1)]);
+}

@@ -12,6 +12,7 @@
 //! | `random`, `history` | seeded histories of operations, power cuts, kills and errors |
 //! | `exhaustive`, `script` | one scripted workload, cut at every I/O operation, and again in recovery |
 //! | `faults` | the same script with an error at every call, and on disks that fill up |
+//! | `damage` | flipped bits, and files cut, grown, gone or replaced |
 //! | `found` | what was found once, as scripts that are cut everywhere |
 //! | `planted` | bugs that are switched on, each of which must be noticed |
 //!
@@ -23,6 +24,7 @@
     reason = "a panic in a test is a failed test, and it says what it went through"
 )]
 
+mod damage;
 mod exhaustive;
 mod faults;
 mod found;

@@ -366,12 +366,18 @@ impl Run {
         Ok(judge::reads(handle, &mut self.oracle.models[log], start)?)
     }
 
-    fn reopen(&mut self) -> Result<(), Stop> {
+    /// Closes in order, which acknowledges everything.
+    pub(crate) fn close(&mut self) -> Result<(), Stop> {
         self.engine.close()?;
         self.pending.clear();
         for model in &mut self.oracle.models {
             model.batches.iter_mut().for_each(|b| b.acknowledged = true);
         }
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<(), Stop> {
+        self.close()?;
         self.engine = self.setup.open(&self.disk)?;
         for log in 0..LOGS {
             if self.oracle.existence[log] == Existence::Exists {

@@ -8,7 +8,7 @@ use crate::log::inner::DamagedRange;
 use crate::log::tail::block_floor;
 use crate::segment::name::{FileKind, segment_file};
 use crate::segment::scan::{Scanner, resync};
-use crate::segment::trailer::{TRAILER_BYTES, Trailer};
+use crate::segment::trailer::{TRAILER_BYTES, Trailer, padded_end};
 use crate::types::Offset;
 use std::io;
 
@@ -80,6 +80,21 @@ impl Loader {
         }
         Ok(watermark)
     }
+}
+
+/// The trailer of the group that ends at `end`, if there is one.
+pub(super) fn trailer_behind(
+    file: &dyn File,
+    base: Offset,
+    end: u64,
+) -> io::Result<Option<Trailer>> {
+    let mut bytes = [0; TRAILER_BYTES];
+    let at = padded_end(end) - TRAILER_BYTES as u64;
+    if file.read_at(&mut bytes, at)? < TRAILER_BYTES {
+        return Ok(None);
+    }
+    let trailer = Trailer::decode(&bytes);
+    Ok(trailer.filter(|t| t.segment_base == base && t.group_end_position == end))
 }
 
 /// The largest durable end that a trailer in `from..len` of a segment's file states.

@@ -53,8 +53,14 @@ pub(super) fn settle_leftovers(storage: &dyn Storage, dir: &Path) -> Result<()> 
         finish_swaps(storage, dir, &mut kept, &swaps)?;
     }
     let has_log = |base: Offset| kept.contains(&(base, FileKind::Log));
-    let is_index =
-        |kind| matches!(kind, FileKind::OffsetIndex | FileKind::TimeIndex | FileKind::TxnIndex);
+    // Ours go before their `.log` does, so a transaction index alone says that data was lost: the loader
+    // has a word to say about that.
+    let is_ours = kept.iter().any(|(_, kind)| *kind == FileKind::State);
+    let is_index = |kind| match kind {
+        FileKind::OffsetIndex | FileKind::TimeIndex => true,
+        FileKind::TxnIndex => !is_ours,
+        _ => false,
+    };
     for (base, kind) in kept.iter().filter(|(base, kind)| is_index(*kind) && !has_log(*base)) {
         remove(&segment_file(*base, *kind))?;
     }

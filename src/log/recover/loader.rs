@@ -1,10 +1,10 @@
 //! The steps of a load, and what they gather.
 
 use super::leftovers::settle_leftovers;
-use super::{RecoveryReport, STATE_BYTES_MAX, Source, read_id};
-use crate::checkpoint;
+use super::{RecoveryReport, STATE_BYTES_MAX, Source, TEXT_BYTES_MAX, read_id};
+use crate::checkpoint::{self, CLEANER_CHECKPOINT, LOG_START_CHECKPOINT, OffsetCheckpoint};
 use crate::epoch::LeaderEpochCache;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::index::TimeIndex;
 use crate::io::{File, OpenMode};
 use crate::log::LogInner;
@@ -27,6 +27,10 @@ pub(super) struct Loader {
     pub(super) is_ours: bool,
     pub(super) epochs: LeaderEpochCache,
     pub(super) damaged: Vec<DamagedRange>,
+    /// Kafka has compacted it once: offsets may be missing at the end of a segment, too.
+    pub(super) has_gaps: bool,
+    /// Base offsets of transaction indexes, whether or not their segment is there.
+    pub(super) indexed: Vec<Offset>,
     pub(super) segments: Vec<Arc<Segment>>,
     /// Walked and rolled: their indexes are to be written, their padding to be trimmed.
     pub(super) to_seal: Vec<Arc<Segment>>,
@@ -49,6 +53,8 @@ impl Loader {
             is_ours: false,
             epochs: LeaderEpochCache::default(),
             damaged: Vec::new(),
+            has_gaps: false,
+            indexed: Vec::new(),
             segments: Vec::new(),
             to_seal: Vec::new(),
             walked: Vec::new(),
@@ -60,7 +66,8 @@ impl Loader {
         let id = read_id(&self.source.shared, &self.source.path)?;
         let (states, snapshots) = self.list()?;
         let first = self.bases.first().copied().unwrap_or(Offset::ZERO);
-        let log_start = self.source.log_start.unwrap_or(first).max(first);
+        self.has_gaps = self.was_compacted()?;
+        let log_start = self.log_start(first)?;
         self.replay_from = first;
         self.restore_producers(&states, &snapshots, log_start)?;
         self.load_epochs()?;
@@ -89,6 +96,7 @@ impl Loader {
             wants_durable: false,
             staged_bytes: 0,
             damaged: self.damaged,
+            has_gaps: self.has_gaps,
             checkpointed_end: self.replay_from,
             uncheckpointed_bytes: 0,
             doomed: VecDeque::new(),
@@ -98,6 +106,57 @@ impl Loader {
         let Source { name, path, shared, committer, space, .. } = self.source;
         let log = LogInner::new(Parts { name, id, path, shared, committer, space, state });
         Ok((log, self.report))
+    }
+
+    /// Whether Kafka's cleaner lists the log. In any other one a segment that ends before the next one
+    /// begins has lost its end.
+    fn was_compacted(&self) -> Result<bool> {
+        let Some(directory) = self.source.path.parent() else { return Ok(false) };
+        let storage = &self.source.shared.io.storage;
+        let path = directory.join(CLEANER_CHECKPOINT);
+        let bytes = checkpoint::read_file(storage.as_ref(), &path, TEXT_BYTES_MAX)
+            .map_err(|e| Error::io(format!("read {}", path.display()), e))?;
+        let listed = bytes.and_then(|bytes| OffsetCheckpoint::decode(&bytes).ok());
+        Ok(listed.is_some_and(|listed| listed.offsets.contains_key(&self.source.name)))
+    }
+
+    /// Where readers begin. Segments of ours go only when the log start lies behind them, durably: one
+    /// that lies before the first segment says that segments were lost.
+    fn log_start(&mut self, first: Offset) -> Result<Offset> {
+        let stored = self.source.log_start.unwrap_or(first);
+        if stored >= first {
+            return Ok(stored);
+        }
+        if self.is_ours {
+            self.note_gap(stored, first, first, 0);
+            return Ok(stored);
+        }
+        // Kafka forgets an entry some time after it removed the segments. From here on it would mean
+        // that they are missing.
+        self.source.shared.store_log_start(&self.source.name, &self.source.path, first)?;
+        Ok(first)
+    }
+
+    /// Notes that the offsets from `first` to `next` are lost, between the batches at `position` and
+    /// before it.
+    pub(super) fn note_gap(
+        &mut self,
+        first: Offset,
+        next: Offset,
+        segment_base: Offset,
+        position: u64,
+    ) {
+        let end_position = position;
+        let gap = DamagedRange { first, next, segment_base, position, end_position };
+        self.damaged.push(gap);
+    }
+
+    /// Nothing is left of the log below the replay point, where it certainly ended once.
+    fn note_lost_end(&mut self, segment_base: Offset, position: u64) {
+        if self.is_ours && self.expected < self.replay_from {
+            self.note_gap(self.expected, self.replay_from, segment_base, position);
+            self.expected = self.replay_from;
+        }
     }
 
     /// Sorts out the directory: finishes what a crash left half done, finds segments and states.
@@ -112,6 +171,7 @@ impl Loader {
         for entry in entries {
             match parse_file_name(&entry.name) {
                 Some((base, FileKind::Log, Suffix::None)) => self.bases.push(base),
+                Some((base, FileKind::TxnIndex, Suffix::None)) => self.indexed.push(base),
                 Some((offset, FileKind::State, Suffix::None)) => states.push(offset),
                 Some((offset, FileKind::Snapshot, Suffix::None)) => snapshots.push(offset),
                 _ => {}
@@ -126,6 +186,8 @@ impl Loader {
 
     fn load_segments(&mut self, log_start: Offset) -> Result<Active> {
         if self.bases.is_empty() {
+            self.expected = log_start;
+            self.note_lost_end(self.replay_from, 0);
             self.expected = log_start.max(self.replay_from);
             return self.fresh_active(self.expected);
         }
@@ -150,6 +212,13 @@ impl Loader {
                 (false, None) => false,
             };
             if last || torn {
+                if self.is_ours && self.has_lost_its_end() {
+                    self.check_files_are_there(walk.base)?;
+                }
+                self.note_lost_end(walk.base, walk.end);
+                if self.is_ours && self.expected < log_start {
+                    return Err(self.misplaced_start(log_start));
+                }
                 self.drop_segments(&bases[index + 1..])?;
                 let active = self.finish_active(walk)?;
                 if self.expected < log_start {
@@ -160,6 +229,36 @@ impl Loader {
             self.finish_rolled(walk, bases[index + 1]);
         }
         self.fresh_active(self.expected)
+    }
+
+    /// Whether the batches end before the replay point, or damage takes all up to it.
+    fn has_lost_its_end(&self) -> bool {
+        let is_damaged = self.damaged.last().is_some_and(|damage| damage.next == self.replay_from);
+        self.expected < self.replay_from || is_damaged
+    }
+
+    /// The log's end is lost, and a whole file with it: so are the markers in it, and without them
+    /// aborted records would be taken for committed ones.
+    fn check_files_are_there(&self, last: Offset) -> Result<()> {
+        let Some(base) = self.indexed.iter().find(|base| **base > last) else { return Ok(()) };
+        let context = format!(
+            "{} lacks {}, whose index is there",
+            self.source.name,
+            segment_file(*base, FileKind::Log)
+        );
+        let kind = ErrorKind::Corrupt { first: self.expected, next: self.replay_from };
+        Err(Error::new(kind, context))
+    }
+
+    /// A log of ours never begins behind its own end: its data or its log start was changed by
+    /// somebody else, and guessing which would cost what is left.
+    fn misplaced_start(&self, log_start: Offset) -> Error {
+        let context = format!(
+            "{} ends at {}, and {LOG_START_CHECKPOINT} says that it begins at {log_start}; correct or \
+             remove that line",
+            self.source.name, self.expected
+        );
+        Error::new(ErrorKind::Corrupt { first: self.expected, next: log_start }, context)
     }
 
     /// Takes over a segment below the recovery point without reading it.

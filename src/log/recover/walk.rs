@@ -2,6 +2,7 @@
 
 use super::STATE_BYTES_MAX;
 use super::aborted::aborted_entry;
+use super::damage::trailer_behind;
 use super::loader::Loader;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
@@ -13,6 +14,7 @@ use crate::segment::Indexes;
 use crate::segment::name::{FileKind, segment_file};
 use crate::segment::scan::{Observed, Scanner, Step};
 use crate::types::Offset;
+use std::io;
 use std::sync::Arc;
 
 /// Asked of the device at once: more than lies between two checkpoints. One read after the other, it
@@ -83,7 +85,9 @@ impl Loader {
         }
         loop {
             match scanner.step().map_err(failed)? {
-                Step::Batch { position, batch } if batch.base_offset() >= self.expected => {
+                Step::Batch { position, batch }
+                    if self.is_in_place(&walk, position, &batch).map_err(failed)? =>
+                {
                     walk.end = position + batch.size() as u64;
                     self.replay(&mut walk, position, &batch)?;
                 }
@@ -103,6 +107,32 @@ impl Loader {
             }
         }
         Ok(walk)
+    }
+
+    /// Whether a batch's offset is one it can have. The checksum does not cover it, so a gap before
+    /// the batch (compaction leaves some, and followers copy them) wants a witness: the batch that
+    /// follows, the trailer of its group, the next segment or the replay point.
+    fn is_in_place(&self, walk: &Walk, position: u64, batch: &Batch<'_>) -> io::Result<bool> {
+        let is_resumed = walk.end > 0 && self.expected == Offset::ZERO;
+        if batch.base_offset() == self.expected || is_resumed {
+            return Ok(true);
+        }
+        if batch.base_offset() < self.expected {
+            return Ok(false);
+        }
+        let (next, end) = (batch.next_offset(), position + batch.size() as u64);
+        let below = |bound: Offset| self.expected >= bound || next <= bound;
+        if !self.next_base_after(walk.base).is_none_or(below)
+            || (self.is_ours && !below(self.replay_from))
+        {
+            return Ok(false);
+        }
+        let mut scanner = Scanner::new(Arc::clone(&walk.file), end, walk.len);
+        if let Step::Batch { batch: follower, .. } = scanner.step()? {
+            return Ok(follower.base_offset() >= next);
+        }
+        let trailer = trailer_behind(walk.file.as_ref(), walk.base, end)?;
+        Ok(trailer.is_none_or(|trailer| trailer.group_end == next))
     }
 
     /// The indexer as of the last index entry below the replay point, or of the segment's start.
