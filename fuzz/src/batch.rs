@@ -26,9 +26,9 @@ fn check_batch(batch: &Batch<'_>) {
     for origin in [Origin::Client, Origin::Coordinator, Origin::Follower] {
         let mut rules = Rules::new(&LogConfig::default(), origin, 1_700_000_000_000);
         rules.keys_required = true;
-        let _ = validate(batch, &rules);
+        drop(validate(batch, &rules));
     }
-    let _ = batch.end_marker();
+    drop(batch.end_marker());
     check_records(batch);
 }
 
@@ -41,7 +41,7 @@ fn check_stamped(batch: &Batch<'_>) {
     assert_eq!((stamped.max_timestamp_ms(), stamped.leader_epoch()), (5, LeaderEpoch::new(1)));
     let mut rules = Rules::new(&LogConfig::default(), Origin::Client, 5);
     rules.keys_required = true;
-    let _ = validate(&stamped, &rules);
+    drop(validate(&stamped, &rules));
 }
 
 fn check_records(batch: &Batch<'_>) {

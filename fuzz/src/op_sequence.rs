@@ -155,10 +155,10 @@ impl Model {
         for item in self.items.iter().filter(|i| i.is_transactional() && i.last >= known_from) {
             if item.marker.is_none() {
                 open.entry(item.producer).or_insert(item.base);
-            } else if let Some(first) = open.remove(&item.producer) {
-                if item.base >= high_watermark {
-                    unstable = unstable.min(first);
-                }
+            } else if let Some(first) = open.remove(&item.producer)
+                && item.base >= high_watermark
+            {
+                unstable = unstable.min(first);
             }
         }
         let unstable = open.into_values().min().map_or(unstable, |first| first.min(unstable));
@@ -427,7 +427,7 @@ impl<'a> Run<'a> {
         let how = self.program.byte();
         // After a cut there is no operating system to keep what was written, and after a failed
         // flush what it shows is not what the device has (docs/recovery.md).
-        if how % 4 == 0 && self.disk.is_powered() && !self.is_faulty {
+        if how.is_multiple_of(4) && self.disk.is_powered() && !self.is_faulty {
             self.disk = self.disk.kill();
             self.open_and_judge(Durability::Written);
             return;

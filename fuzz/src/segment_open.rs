@@ -55,12 +55,13 @@ pub fn check(input: &[u8]) {
     let engine = world::open(&disk).expect("it was closed in order");
     let log = engine.log(&world::name()).expect("it was loaded before");
     assert_eq!(contents(&log), third, "after a clean close");
-    let grown =
-        usize::from(appended && third.end == third.batches.last().map_or(Offset::ZERO, end));
+    let grown = usize::from(
+        appended && third.end == third.batches.last().map_or(Offset::ZERO, |last| end(last)),
+    );
     assert!(third.batches.len() >= second.batches.len() + grown, "an append is read back");
 }
 
-fn end(batch: &Vec<u8>) -> Offset {
+fn end(batch: &[u8]) -> Offset {
     Batch::parse(batch).map_or(Offset::ZERO, |(batch, _)| batch.next_offset())
 }
 

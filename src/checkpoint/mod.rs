@@ -2,7 +2,7 @@
 //! such a file so that a crash leaves the old one or the new one.
 //!
 //! - [`replace_file`]: temporary file, flush, rename, flush of the directory. What a crash leaves
-//!   under the temporary name goes at load, through [`sweep_temporary`].
+//!   under the temporary name goes at load.
 //! - Checkpoints share one frame (D-45): a line with the version, a line with the number of entries,
 //!   one line per entry. [`OffsetCheckpoint`] is one kind, the leader epochs are the other.
 //! - [`PartitionMetadata`] and [`MetaProperties`] hold identities.
@@ -172,6 +172,7 @@ pub(crate) fn read_file(
 ///
 /// # Errors
 /// Whatever the storage says.
+#[cfg(test)]
 pub(crate) fn sweep_temporary(storage: &dyn Storage, dir: &Path) -> io::Result<usize> {
     let mut swept = 0_usize;
     for entry in storage.list_dir(dir)? {

@@ -130,7 +130,7 @@ impl LogInner {
             && !segment.is_retired()
         {
             // A cache: the answer was given from memory.
-            let _ = segment.store_aborted(aborted);
+            drop(segment.store_aborted(aborted));
         }
     }
 

@@ -407,7 +407,7 @@ impl LogInner {
         if let Some(aborted) = segment.aborted()? {
             return Ok(aborted);
         }
-        let limits = LogInner::limits(&self.shared, &self.state.lock().config);
+        let limits = Self::limits(&self.shared, &self.state.lock().config);
         let rebuilt = segment.set_aborted(rebuild_aborted(segments, limits)?);
         self.store_aborted(segment, &rebuilt);
         Ok(rebuilt)

@@ -169,18 +169,6 @@ impl Tail {
             self.pieces.pop_front();
         }
     }
-
-    /// Gives back the memory of an idle tail: all of it is in the file.
-    pub(crate) fn shrink(&mut self) {
-        let end = self.end();
-        let start = block_floor(end);
-        if let Some(piece) = self.pieces.back() {
-            self.prefix = Bytes::copy_from_slice(&piece.view(start..end));
-        }
-        self.pieces.clear();
-        self.end_at_creation = end;
-        self.next_capacity = CHUNK_BYTES_MIN;
-    }
 }
 
 fn round_up(needed: usize) -> usize {
@@ -248,9 +236,6 @@ mod tests {
         assert_eq!(position, 8192);
         assert_eq!(joined(&buffers)[..100], [9; 100]);
         assert_eq!(tail.data_start(), 8192 + 100);
-        tail.shrink();
-        assert_eq!(tail.end(), 8192 + 171);
-        assert_eq!(tail.write_buffers(8192 + 171, &[7; 64]).1[0][..100], [9; 100]);
     }
 
     #[test]

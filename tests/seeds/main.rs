@@ -11,7 +11,6 @@
 //! `ONCELOG_WRITE_SEEDS=1 cargo test --test seeds` makes the others again.
 
 #![expect(unreachable_pub, reason = "the checks are a library of the fuzz crate")]
-#![expect(clippy::missing_panics_doc, reason = "to panic is what they are for")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its own data has failed")]
 #![expect(unsafe_code, reason = "counting allocations takes an allocator")]
 #![expect(clippy::disallowed_methods, reason = "the seeds lie in the tree, not in a log")]

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 /// How the file looks before the writes that are measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "nothing but the benchmarks uses it")]
 pub enum Blocks {
     /// Written once: the limit.
     Written,

@@ -36,7 +36,7 @@ pub fn noise(len: usize) -> Vec<u8> {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        bytes.extend_from_slice(&state.to_ne_bytes());
+        bytes.extend_from_slice(&state.to_be_bytes());
     }
     bytes.truncate(len);
     bytes
@@ -183,6 +183,7 @@ impl Producer {
     }
 
     /// The next batch. A plain one is sealed like the others, with another timestamp.
+    #[expect(clippy::should_implement_trait, reason = "an iterator lends nothing")]
     pub fn next(&mut self) -> &[u8] {
         let nth = i32::try_from(self.sent).unwrap_or(i32::MAX);
         self.sent += 1;

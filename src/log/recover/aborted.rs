@@ -78,7 +78,9 @@ fn replay(segment: &Segment, from: Offset, producers: &mut ProducerTable) -> Res
             && let Some(txn) = producers.apply(&facts, 0).filter(|txn| txn.aborted)
         {
             // Out of order only if the batches are, which the walk has ruled out.
-            let _ = aborted.append(aborted_entry(&txn));
+            match aborted.append(aborted_entry(&txn)) {
+                Ok(()) | Err(_) => {}
+            }
         }
         Ok(true)
     })?;

@@ -126,7 +126,7 @@ impl Loader {
                 let name = segment_file(base, FileKind::TxnIndex);
                 // Kafka has none for a segment without aborted transactions (D-39): nothing to tell.
                 let was_there = self.is_ours || self.read(&name, STATE_BYTES_MAX)?.is_some();
-                if was_there || !rebuilt.is_empty() {
+                if was_there || !rebuilt.entries().is_empty() {
                     self.report.rebuilt.push(name);
                 }
                 rebuilt

@@ -41,7 +41,9 @@ impl Walk {
         if self.aborted.append(entry).is_err() {
             self.aborted.truncate_to(txn.last_offset);
             // With everything at or above it gone there is nothing left to disagree with.
-            self.aborted.append(entry).unwrap_or_else(|_damage| ());
+            match self.aborted.append(entry) {
+                Ok(()) | Err(_) => {}
+            }
         }
     }
 
