@@ -57,6 +57,9 @@ pub enum ErrorKind {
     },
     /// The batch does not fit the producer's transaction state (Kafka's code 48).
     InvalidTxnState,
+    /// The marker that ends a transaction of the producer's older epoch has not arrived yet. Retry
+    /// (Kafka's code 51).
+    ConcurrentTransactions,
     /// A marker of an older transaction coordinator (Kafka's code 52).
     CoordinatorFenced,
     /// A cap on the number of producers is reached and none may be evicted. Retry later or raise it.
@@ -93,6 +96,9 @@ pub enum ErrorKind {
     Poisoned,
     /// The data directory is in use by another process or engine.
     Locked,
+    /// A data directory belongs to another cluster or node, or is a copy of another one in use. Look
+    /// at what is mounted where; nothing in it was changed.
+    WrongDirectory,
     /// A file carries a format version newer than this library knows. Its bytes were not touched.
     NewerFormat,
     /// The log does not exist.

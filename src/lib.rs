@@ -48,6 +48,7 @@
 //! [`Engine`] owns data directories and hands out [`Log`]s. [`Log::append`] returns an
 //! [`AppendTicket`], a future that any executor can await and any thread can wait for.
 //! [`Log::read`] returns slices of whole batches, [`Log::batches`] one batch after the other.
+//! [`Engine::begin`] begins a [`Transaction`] over several logs.
 //! [`batch`] builds and decodes batches, [`io`] is the seam to the outside world, which a program
 //! may replace. Nothing here needs an async runtime of its caller.
 //!
@@ -69,16 +70,20 @@ pub mod planted;
 mod planted;
 mod producer;
 mod segment;
+mod txn;
 mod types;
 
 pub use engine::{Engine, RetentionVeto};
 pub use error::{Error, ErrorKind, Result};
 pub use log::{
     AbortedTxn, AppendOptions, AppendTicket, Appended, BatchReader, BlockingBatches,
-    CommittedFilter, FileRange, Isolation, Log, LogOffsets, Origin, ProducerDescription,
-    ReadOptions, ReadOutcome, RecoveryReport, StoredBatch, TimestampedOffset, WaitFor,
+    CommittedFilter, FileRange, Isolation, Log, LogOffsets, OpenTransaction, Origin,
+    ProducerDescription, ReadOptions, ReadOutcome, RecoveryReport, StoredBatch, TimestampedOffset,
+    Verification, WaitFor,
 };
 pub use options::{
     Backend, CleanupPolicy, Durability, EngineOptions, LogConfig, LogName, TimestampType,
 };
+pub use producer::VerificationGuard;
+pub use txn::{CommitTicket, Transaction};
 pub use types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};

@@ -62,6 +62,12 @@ pub enum CleanupPolicy {
 pub struct EngineOptions {
     /// Data directories; created if missing. At least one.
     pub directories: Vec<PathBuf>,
+    /// The cluster this engine belongs to. `None`, the default, takes over what the directories say
+    /// (`meta.properties`, as Kafka writes it), and a random id for new ones. Otherwise a directory
+    /// of another cluster is refused with [`ErrorKind::WrongDirectory`].
+    pub cluster_id: Option<String>,
+    /// The number of this node in it, not negative; as `cluster_id`, and 0 for new directories.
+    pub node_id: Option<i32>,
     /// I/O backend. Default: [`Backend::Auto`].
     pub backend: Backend,
     /// Configuration of logs that are created without one.
@@ -97,6 +103,8 @@ impl EngineOptions {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directories: vec![directory.into()],
+            cluster_id: None,
+            node_id: None,
             backend: Backend::Auto,
             log: LogConfig::default(),
             staged_bytes_max: 256 << 20,
@@ -118,6 +126,14 @@ impl EngineOptions {
         let wrong = |what: String| Err(Error::new(ErrorKind::Invalid, what));
         if self.directories.is_empty() {
             return wrong("directories is empty; an engine needs at least one".to_owned());
+        }
+        if self.cluster_id.as_ref().is_some_and(String::is_empty) {
+            return wrong(
+                "cluster_id is empty; leave it out to take over the directories'".to_owned(),
+            );
+        }
+        if let Some(node_id) = self.node_id.filter(|id| *id < 0) {
+            return wrong(format!("node_id = {node_id} is negative"));
         }
         if self.staged_bytes_max < 1 << 20 {
             return wrong(format!("staged_bytes_max = {} is below 1 MiB", self.staged_bytes_max));
@@ -168,6 +184,11 @@ pub struct LogConfig {
     /// After this long without a batch a producer is forgotten, but never while its last batch is
     /// still in the log, in ms. Default one day.
     pub producer_id_expiration_ms: i64,
+    /// Whether the first batch of a transaction needs a
+    /// [verification](crate::Log::begin_verification), so that a late one cannot open a transaction
+    /// that nobody will end (KIP-890). For an embedder whose transaction coordinator answers the
+    /// question. Default false.
+    pub transaction_verification: bool,
     /// Default acknowledgement of appends to this log. Default [`Durability::Durable`].
     pub durability: Durability,
 }
@@ -189,6 +210,7 @@ impl Default for LogConfig {
             timestamp_after_max_ms: 60 * 60 * 1000,
             file_delete_delay_ms: 60_000,
             producer_id_expiration_ms: DAY_MS,
+            transaction_verification: false,
             durability: Durability::Durable,
         }
     }

@@ -22,6 +22,16 @@ pub struct Planted {
     pub markers_not_idempotent: bool,
     /// Uses an offset index without checking it.
     pub trust_index: bool,
+    /// Ends transactions over several logs before the decision is durable.
+    pub txn_markers_early: bool,
+    /// Shows positions before the transaction that stores them is committed.
+    pub txn_positions_early: bool,
+    /// Believes a decision without looking whether the logs hold the data.
+    pub txn_trust_decision: bool,
+    /// Does not write down how recovery decided, so that the next one may decide otherwise.
+    pub txn_forget_verdicts: bool,
+    /// Takes any transaction of a producer for the one that a decision names.
+    pub txn_ignore_first_offset: bool,
 }
 
 #[cfg(any(test, feature = "test-util"))]

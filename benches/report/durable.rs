@@ -3,6 +3,7 @@
 use crate::Run;
 use oncelog::{Backend, Engine};
 use oncelog_bench::Outcome;
+use oncelog_bench::foreign::Usage;
 use oncelog_bench::limit::{Blocks, Limit};
 use oncelog_bench::load::{batch, create_log, drive_log, engine_options};
 use oncelog_bench::stats::{Sample, median, range};
@@ -45,7 +46,7 @@ pub(crate) fn durable(run: &Run) -> Outcome {
     let info = engine.storage_info();
     println!("backend {} ({})", info.backend, info.reason);
     println!(
-        "{:>8} {:>7} {:>9} {:>9} {:>6} {:>13} {:>8} {:>8} {:>8} {:>8} {:>7}",
+        "{:>8} {:>7} {:>9} {:>9} {:>6} {:>13} {:>8} {:>8} {:>8} {:>8} {:>7} {:>6}",
         "bytes",
         "writers",
         "limit/s",
@@ -56,7 +57,8 @@ pub(crate) fn durable(run: &Run) -> Outcome {
         "lim p99",
         "p50 us",
         "p99 us",
-        "MB/s"
+        "MB/s",
+        "others"
     );
     let mut partition = 0;
     for size in run.numbers("sizes", &SIZES)? {
@@ -67,6 +69,7 @@ pub(crate) fn durable(run: &Run) -> Outcome {
             let (mut ours, mut theirs) = (Sample::default(), Sample::default());
             let mut ratios = Vec::new();
             drive_log(&log, &batch, writers, run.slice / 2)?;
+            let usage = Usage::now();
             for _ in 0..run.pairs {
                 let bound = limit.run(size, run.slice)?;
                 let got = drive_log(&log, &batch, writers, run.slice)?;
@@ -76,7 +79,7 @@ pub(crate) fn durable(run: &Run) -> Outcome {
             }
             let (low, high) = range(&ratios);
             println!(
-                "{size:>8} {writers:>7} {:>9.0} {:>9.0} {:>6.2} {:>13} {:>8.0} {:>8.0} {:>8.0} {:>8.0} {:>7.0}",
+                "{size:>8} {writers:>7} {:>9.0} {:>9.0} {:>6.2} {:>13} {:>8.0} {:>8.0} {:>8.0} {:>8.0} {:>7.0} {:>5}%",
                 theirs.rate(),
                 ours.rate(),
                 median(&ratios),
@@ -86,6 +89,7 @@ pub(crate) fn durable(run: &Run) -> Outcome {
                 ours.percentile_us(50),
                 ours.percentile_us(99),
                 ours.rate() * f64::from(u32::try_from(size)?) / 1e6,
+                usage.percent_of_others(),
             );
             engine.delete_log(log.name())?;
         }

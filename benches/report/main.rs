@@ -4,6 +4,7 @@
 //! median of the ratios of neighbours: a disk changes its mind between runs, seldom between slices.
 #![expect(clippy::print_stdout, reason = "its output is the report")]
 
+mod cost;
 mod durable;
 
 use oncelog_bench::Outcome;
@@ -36,6 +37,9 @@ impl Run {
 const USAGE: &str = "usage: cargo bench --bench report -- SCENARIO [name=value …]
   durable   append and wait for the flush    sizes=… writers=… backend=std|uring|auto
   limits    the disk by itself               sizes=…
+  dedup     idempotent and transactional     sizes=…
+  producers a million producers              producers=…
+  logs      many logs                        logs=… writers=…
 every scenario: pairs=9 ms=250";
 
 fn main() -> Outcome {
@@ -54,6 +58,9 @@ fn main() -> Outcome {
     match scenario.as_str() {
         "durable" => durable::durable(&run),
         "limits" => durable::limits(&run),
+        "dedup" => cost::dedup(&run),
+        "producers" => cost::producers(&run),
+        "logs" => cost::logs(&run),
         _ => Err(format!("there is no scenario {scenario}\n{USAGE}").into()),
     }
 }

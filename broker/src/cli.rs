@@ -112,6 +112,9 @@ async fn until_signal(options: ServeOptions) -> Result<(), Failure> {
         server = Server::start(options) => server?,
         () = signals.next() => return Ok(()),
     };
+    for notice in server.notices() {
+        complain("warning", notice);
+    }
     announce(&server, &data_dir, &durability);
     signals.next().await;
     tokio::select! {

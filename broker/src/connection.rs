@@ -28,7 +28,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -231,11 +231,8 @@ impl FrameReader {
             let room = missing.max(READ_BYTES).min(growth);
             self.draw(self.buffer.len() + room, budget).await?;
             self.buffer.reserve(room);
-            match self.read.try_read_buf(&mut self.buffer) {
-                Ok(0) => return Ok(false),
-                Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => return Err(e),
+            if self.read.read_buf(&mut self.buffer).await? == 0 {
+                return Ok(false);
             }
         }
         Ok(true)
@@ -251,11 +248,8 @@ impl FrameReader {
             }
             self.read.readable().await?;
             self.buffer.reserve(room.min(READ_BYTES));
-            match self.read.try_read_buf(&mut self.buffer) {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => return Err(e),
+            if self.read.read_buf(&mut self.buffer).await? == 0 {
+                return Ok(());
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::config::{Config, parse_listener};
 use crate::connection::{self, Limits};
 use crate::handler::{Address, Broker};
 use oncelog::io::StorageInfo;
-use oncelog::{Backend, Engine, EngineOptions};
+use oncelog::{Backend, Engine, EngineOptions, RecoveryReport};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -81,6 +81,7 @@ impl From<tokio::task::JoinError> for ServeError {
 pub struct Server {
     local_addr: SocketAddr,
     engine: Engine,
+    notices: Vec<String>,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
 }
@@ -109,6 +110,8 @@ impl Server {
             Ok((engine, broker))
         };
         let (engine, broker) = tokio::task::spawn_blocking(opening).await??;
+        let mut notices = damage(&engine);
+        notices.extend(broker.notices());
         let (stop, stopped) = watch::channel(false);
         let accepting = Accepting {
             listener,
@@ -118,7 +121,7 @@ impl Server {
             stopped,
         };
         let accepting = tokio::spawn(accepting.run());
-        Ok(Self { local_addr, engine, stop, accepting })
+        Ok(Self { local_addr, engine, notices, stop, accepting })
     }
 
     /// The bound address.
@@ -131,6 +134,12 @@ impl Server {
     #[must_use]
     pub fn storage_info(&self) -> StorageInfo {
         self.engine.storage_info()
+    }
+
+    /// What of the stored state could not be used, one sentence each.
+    #[must_use]
+    pub fn notices(&self) -> &[String] {
+        &self.notices
     }
 
     /// How long recovery took.
@@ -215,6 +224,19 @@ fn advertised(config: &Config, bound: SocketAddr) -> Address {
     let host =
         if bound.ip().is_unspecified() { "127.0.0.1".into() } else { bound.ip().to_string() };
     Address { host, port: bound.port() }
+}
+
+/// What recovery found damaged: readers of these ranges get an error that says where to go on.
+fn damage(engine: &Engine) -> Vec<String> {
+    let ranges = |report: &RecoveryReport| {
+        let ranges = report.damaged.iter().map(|(first, next)| format!("{first} to {next}"));
+        ranges.collect::<Vec<_>>().join(", ")
+    };
+    let reports = engine.recovery_reports();
+    let damaged = reports.iter().filter(|report| !report.damaged.is_empty());
+    damaged
+        .map(|r| format!("{}: damaged on disk, unreadable offsets: {}", r.log, ranges(r)))
+        .collect()
 }
 
 fn limits(config: &Config) -> Limits {

@@ -10,10 +10,12 @@
 
 use crate::blocking::blocking;
 use crate::clock;
-use crate::config::{Overrides, Settings, check_overrides, log_config};
+use crate::config::{Overrides, Settings, check_overrides, log_config, topic_value};
+use crate::handler::codec_named;
 use crate::metadata::MetadataLog;
 use crate::metadata::history::{History, KnownTopic};
 use crate::metadata::record::{MetadataRecord, TopicId};
+use oncelog::batch::Compression;
 use oncelog::{Engine, Error, ErrorKind, Log, LogConfig, LogName, Result};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -33,7 +35,9 @@ pub(crate) struct Topic {
     pub(crate) id: TopicId,
     pub(crate) overrides: Overrides,
     pub(crate) internal: bool,
-    config: LogConfig,
+    /// The codec that batches are stored with; `None` is the producer's.
+    pub(crate) codec: Option<Compression>,
+    pub(crate) config: LogConfig,
     partitions: Vec<Partition>,
 }
 
@@ -224,6 +228,15 @@ impl Registry {
         }
     }
 
+    /// The topic of committed offsets; created, as Kafka does, when it is first needed.
+    pub(crate) async fn offsets_topic(&self) -> Result<Arc<Topic>> {
+        if let Some(topic) = self.find(OFFSETS_TOPIC) {
+            return Ok(topic);
+        }
+        let shared = Arc::clone(&self.shared);
+        blocking(move || shared.create_offsets_topic()).await
+    }
+
     /// Deletes a topic; it is gone for good when this returns.
     pub(crate) async fn delete(&self, topic: Arc<Topic>) -> Result<()> {
         let shared = Arc::clone(&self.shared);
@@ -248,6 +261,19 @@ impl Shared {
         Ok(self.map.write().insert(topic))
     }
 
+    fn create_offsets_topic(&self) -> Result<Arc<Topic>> {
+        let _changing = self.changes.lock();
+        if let Some(topic) = self.map.read().by_name.get(OFFSETS_TOPIC) {
+            // Somebody else was faster.
+            return Ok(Arc::clone(topic));
+        }
+        self.create(&NewTopic {
+            name: OFFSETS_TOPIC.to_owned(),
+            partitions: self.settings.offsets_topic_num_partitions,
+            overrides: internal_overrides(OFFSETS_TOPIC),
+        })
+    }
+
     /// A topic whose logs are not opened yet.
     fn describe(
         &self,
@@ -263,6 +289,7 @@ impl Shared {
             id,
             overrides: overrides.clone(),
             internal: is_internal(name),
+            codec: codec_named(&topic_value("compression.type", &self.settings, overrides)),
             config: log_config(&self.settings, overrides),
             partitions: (0..partitions).map(partition).collect::<Result<_>>()?,
         })
@@ -367,12 +394,14 @@ impl Shared {
             let context = format!("the logs of {name} carry the id of another topic of that name");
             return Err(Error::new(ErrorKind::Invalid, context));
         }
-        let count = partitions.iter().max().map_or(0, |last| last.saturating_add(1));
-        let topic = self.describe(name, id, count, &Overrides::new())?;
-        if !topic.internal {
-            self.create_missing(&topic, partitions)?;
-            self.commit_topic(&topic)?;
+        let mut count = partitions.iter().max().map_or(0, |last| last.saturating_add(1));
+        if name == OFFSETS_TOPIC {
+            // Only partitions that were written to need be there; a group's is found by their number.
+            count = count.max(self.settings.offsets_topic_num_partitions);
         }
+        let topic = self.describe(name, id, count, &internal_overrides(name))?;
+        self.create_missing(&topic, partitions)?;
+        self.commit_topic(&topic)?;
         self.map.write().insert(topic);
         Ok(())
     }
@@ -404,6 +433,17 @@ fn names(topic: &str, partitions: &[i32]) -> Result<Vec<LogName>> {
 /// Topics that coordinators own; clients read them and do not write them.
 fn is_internal(name: &str) -> bool {
     matches!(name, OFFSETS_TOPIC | TXN_STATE_TOPIC)
+}
+
+/// What Kafka gives its own topics; nothing for any other.
+fn internal_overrides(name: &str) -> Overrides {
+    let own = [
+        ("cleanup.policy", "compact"),
+        ("compression.type", "producer"),
+        ("segment.bytes", "104857600"),
+    ];
+    let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    if is_internal(name) { Overrides::from(own) } else { Overrides::new() }
 }
 
 fn metric_name(name: &str) -> String {

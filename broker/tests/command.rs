@@ -123,5 +123,5 @@ fn unknown_and_meaningless_keys_are_warned_of_and_do_not_stop_the_broker() {
     running.child.stderr.take().unwrap().read_to_string(&mut complaints).unwrap();
     assert_eq!(complaints.lines().count(), 2, "{complaints}");
     assert!(complaints.contains("did you mean node.id?"));
-    assert!(complaints.contains("zookeeper.connect, inter.broker.listener.name"));
+    assert!(complaints.contains("are ignored: zookeeper.connect, inter.broker.listener.name"));
 }

@@ -246,7 +246,7 @@ async fn a_parked_request_does_not_outlive_its_connection() {
 }
 
 /// A client, as soon as the server has a place for it.
-async fn reconnected(node: &Node) -> common::Client {
+async fn reconnected(node: &Node) -> Client {
     let connected = async {
         loop {
             let mut client = node.client().await;

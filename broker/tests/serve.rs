@@ -14,10 +14,15 @@ use oncelog_broker::protocol::delete_records::{DeleteRecordsPartition, DeleteRec
 use oncelog_broker::protocol::describe_configs::DescribeConfigsResource;
 use oncelog_broker::protocol::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
 use oncelog_broker::protocol::metadata::{MetadataRequestTopic, MetadataResponseTopic};
+use oncelog_broker::protocol::offset_commit::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use oncelog_broker::protocol::offset_fetch::OffsetFetchRequestTopic;
 use oncelog_broker::protocol::{
     ApiVersionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeConfigsRequest, FetchRequest, InitProducerIdRequest,
-    ListOffsetsRequest, MetadataRequest, Response,
+    DescribeClusterRequest, DescribeConfigsRequest, FetchRequest, FindCoordinatorRequest,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetFetchRequest, Response,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -356,6 +361,79 @@ async fn topics_that_cannot_be_are_refused_with_kafkas_codes() {
     let Response::CreateTopics(response) = client.call(request, 7).await else { panic!("other") };
     assert_eq!(response.topics[0].error_code, 38);
     assert_eq!(metadata(&mut client, "p", false).await.error_code, 3);
+}
+
+/// The topic of committed offsets, as Metadata shows it.
+async fn offsets_topic(client: &mut Client) -> Option<MetadataResponseTopic> {
+    let request = MetadataRequest { topics: None, ..MetadataRequest::default() };
+    match client.call(request, 12).await {
+        Response::Metadata(response) => {
+            let is_it = |t: &MetadataResponseTopic| t.name.as_deref() == Some("__consumer_offsets");
+            response.topics.into_iter().find(is_it)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+// B-14: the topic is there from the first search for a coordinator on, and keeps its partitions.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_offsets_topic_appears_with_the_first_group_and_keeps_its_partitions() {
+    let node = Node::start(&["offsets.topic.num.partitions=3"]).await;
+    let mut client = node.client().await;
+    assert_eq!(offsets_topic(&mut client).await, None);
+    let search = FindCoordinatorRequest { key: "g".into(), ..FindCoordinatorRequest::default() };
+    match client.call(search, 2).await {
+        Response::FindCoordinator(response) => assert_eq!(response.error_code, 0),
+        other => panic!("{other:?}"),
+    }
+    let topic = offsets_topic(&mut client).await.unwrap();
+    assert!(topic.is_internal);
+    assert_eq!(topic.partitions.len(), 3);
+    let configs = topic_configs(&mut client, "__consumer_offsets").await;
+    assert_eq!(configs["cleanup.policy"], "compact");
+    commit(&mut client, "g", 7).await;
+    let node = node.restart_with(&["offsets.topic.num.partitions=50"]).await;
+    let mut client = node.client().await;
+    let again = offsets_topic(&mut client).await.unwrap();
+    assert_eq!((again.topic_id, again.partitions.len()), (topic.topic_id, 3));
+    assert_eq!(committed(&mut client, "g").await, 7);
+}
+
+async fn commit(client: &mut Client, group: &str, offset: i64) {
+    let partition = OffsetCommitRequestPartition {
+        committed_offset: offset,
+        ..OffsetCommitRequestPartition::default()
+    };
+    let topic = OffsetCommitRequestTopic {
+        name: "t".into(),
+        partitions: vec![partition],
+        ..OffsetCommitRequestTopic::default()
+    };
+    assert!(matches!(client.create("t", 1, &[]).await, 0 | 36));
+    let request = OffsetCommitRequest {
+        group_id: group.into(),
+        topics: vec![topic],
+        ..OffsetCommitRequest::default()
+    };
+    match client.call(request, 8).await {
+        Response::OffsetCommit(response) => {
+            assert_eq!(response.topics[0].partitions[0].error_code, 0);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn committed(client: &mut Client, group: &str) -> i64 {
+    let topic = OffsetFetchRequestTopic { name: "t".into(), partition_indexes: vec![0] };
+    let request = OffsetFetchRequest {
+        group_id: group.into(),
+        topics: Some(vec![topic]),
+        ..OffsetFetchRequest::default()
+    };
+    match client.call(request, 7).await {
+        Response::OffsetFetch(response) => response.topics[0].partitions[0].committed_offset,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

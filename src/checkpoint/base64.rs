@@ -16,7 +16,7 @@ const SPARE_BITS: u32 = DIGIT_BITS.saturating_sub(LAST_BITS);
 const LAST_BITS: u32 = 2;
 
 /// The text of an id.
-pub(super) fn encode(id: [u8; 16]) -> String {
+pub(crate) fn encode(id: [u8; 16]) -> String {
     let id = u128::from_be_bytes(id);
     let most = (LAST_BITS..u128::BITS).step_by(6).rev().map(|shift| id >> shift);
     let last = id << SPARE_BITS;

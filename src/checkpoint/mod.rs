@@ -16,6 +16,7 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use base64::encode as encode_id;
 pub(crate) use identity::{MetaProperties, PartitionMetadata};
 pub(crate) use offsets::OffsetCheckpoint;
 

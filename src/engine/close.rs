@@ -14,7 +14,9 @@ impl EngineInner {
         if !self.registry.close() {
             return Ok(());
         }
+        let ended = self.transactions.close();
         self.stop_threads();
+        ended?;
         let mut outcomes: Vec<Result<()>> =
             self.shared.directories.iter().map(|_| Ok(())).collect();
         for slot in self.registry.all() {

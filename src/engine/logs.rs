@@ -2,6 +2,7 @@
 
 use super::EngineInner;
 use super::directory::DataDirectory;
+use super::identity::random_id;
 use super::registry::{Found, Registry, Slot};
 use crate::checkpoint::{self, LOG_START_CHECKPOINT};
 use crate::error::{Error, ErrorKind, Result};
@@ -19,12 +20,19 @@ const CLUSTER_METADATA_DIR: &str = "__cluster_metadata-0";
 
 impl EngineInner {
     /// Adds a log and its files.
-    pub(super) fn create(&self, name: &LogName, id: [u8; 16], config: LogConfig) -> Result<Log> {
+    pub(super) fn create(
+        &self,
+        name: &LogName,
+        id: [u8; 16],
+        config: LogConfig,
+        directory: Option<usize>,
+    ) -> Result<Log> {
         if name.to_string() == CLUSTER_METADATA_DIR {
             let context = format!("{name} is the name of a Kafka controller's own log");
             return Err(Error::new(ErrorKind::Invalid, context));
         }
-        let directory = self.registry.emptiest_of(self.shared.directories.len());
+        let emptiest = || self.registry.emptiest_of(self.shared.directories.len());
+        let directory = directory.unwrap_or_else(emptiest);
         let slot = Arc::new(Slot::new(name.clone(), directory, false));
         // Taken before anybody else can find the slot: they wait until the log is there.
         let _work = slot.work.lock();
@@ -87,7 +95,8 @@ impl EngineInner {
             Found::Unloaded { .. } => None,
         };
         let data = &self.shared.directories[slot.directory];
-        let doomed = data.path.join(delete_dir_name(name, self.unique()));
+        let doomed =
+            data.path.join(delete_dir_name(name, random_id(self.shared.io.random.as_ref())));
         let rename = || self.move_away(data, &slot, &doomed);
         let moved = match &loaded {
             Some(log) => log.inner().retire(rename),
@@ -167,14 +176,6 @@ impl EngineInner {
             log_start: data.checkpoints.lock().log_starts.offsets.get(&slot.name).copied(),
             high_watermark: None,
         }
-    }
-
-    fn unique(&self) -> [u8; 16] {
-        let mut uuid = [0; 16];
-        for half in uuid.chunks_exact_mut(8) {
-            half.copy_from_slice(&self.shared.io.random.next_u64().to_be_bytes());
-        }
-        uuid
     }
 }
 

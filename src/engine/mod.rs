@@ -2,27 +2,31 @@
 
 mod close;
 mod directory;
+mod identity;
 mod logs;
 mod registry;
 mod shared;
 mod space;
 mod threads;
+mod transactions;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::io::os::StdStorage;
 use crate::io::{Io, StorageInfo};
 use crate::log::Log;
 use crate::log::recover::RecoveryReport;
 use crate::options::{EngineOptions, LogConfig, LogName};
+use crate::txn::{self, Coordinator};
 use directory::{DataDirectory, create_durably, remove_clean_mark};
+use identity::Identity;
 use parking_lot::{Mutex, RwLock};
 use registry::Registry;
 use shared::MaintenanceQueue;
 pub use shared::RetentionVeto;
 pub(crate) use shared::Shared;
 pub(crate) use space::Space;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -36,10 +40,12 @@ pub struct Engine {
 #[derive(Debug)]
 struct EngineInner {
     shared: Arc<Shared>,
+    identity: Identity,
     registry: Registry,
     threads: Mutex<Vec<JoinHandle<()>>>,
     recovery_time: Duration,
     reports: Mutex<Vec<RecoveryReport>>,
+    transactions: Arc<Coordinator>,
 }
 
 impl Engine {
@@ -47,7 +53,8 @@ impl Engine {
     /// after a clean one logs are opened when first asked for.
     ///
     /// # Errors
-    /// [`ErrorKind::Locked`] if another engine has a directory open; [`ErrorKind::NewerFormat`] if a
+    /// [`ErrorKind::Locked`] if another engine has a directory open; [`ErrorKind::WrongDirectory`] if
+    /// one belongs to another cluster or node; [`ErrorKind::NewerFormat`] if a
     /// file is of a later version; [`ErrorKind::Invalid`] for an option out of bounds or a file
     /// that recovery cannot make sense of; [`ErrorKind::Io`]. Nothing was changed that a later open
     /// could not go on with.
@@ -70,16 +77,20 @@ impl Engine {
         let started = io.clock.monotonic();
         let mut directories = Vec::new();
         let registry = Registry::default();
-        for (index, path) in options.directories.iter().enumerate() {
-            let (directory, clean) = DataDirectory::open(&options, &io, path)?;
+        for path in &options.directories {
+            directories.push(DataDirectory::open(&options, &io, path)?);
+        }
+        let opened: Vec<&DataDirectory> = directories.iter().map(|(d, _)| d).collect();
+        // Before anything in them changes.
+        let identity = Identity::claim(&opened, &options, &io)?;
+        for (index, (directory, clean)) in directories.iter().enumerate() {
             if !clean {
                 // Names that a killed process made, and nobody flushed: logs are built on them now.
                 io.storage
-                    .sync_dir(path)
-                    .map_err(|e| Error::io(format!("flush {}", path.display()), e))?;
+                    .sync_dir(&directory.path)
+                    .map_err(|e| Error::io(format!("flush {}", directory.path.display()), e))?;
             }
-            logs::find(&io, path, index, clean, &registry)?;
-            directories.push((directory, clean));
+            logs::find(&io, &directory.path, index, *clean, &registry)?;
         }
         let unclean: Vec<bool> = directories.iter().map(|(_, clean)| !clean).collect();
         let shared = Arc::new(Shared {
@@ -88,21 +99,30 @@ impl Engine {
             directories: directories.into_iter().map(|(d, _)| d).collect(),
             staged_bytes: AtomicU64::new(0),
             veto: RwLock::new(None),
+            transactions: OnceLock::new(),
             options,
         });
+        let was_clean = !unclean.contains(&true);
         for (directory, unclean) in shared.directories.iter().zip(unclean) {
             if !unclean {
                 remove_clean_mark(&shared, directory)?;
             }
         }
+        let transactions = Arc::new(Coordinator::new(Arc::clone(&shared)));
+        shared.transactions.get_or_init(|| Arc::downgrade(&transactions));
         let mut inner = EngineInner {
             shared,
+            identity,
             registry,
             threads: Mutex::default(),
             recovery_time: Duration::ZERO,
             reports: Mutex::default(),
+            transactions,
         };
         inner.recover_unclean()?;
+        if !was_clean {
+            inner.load_transactions()?;
+        }
         inner.recovery_time = inner.shared.io.clock.monotonic().saturating_sub(started);
         let inner = Arc::new(inner);
         inner.spawn_threads()?;
@@ -115,8 +135,9 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::AlreadyExists`], [`ErrorKind::Invalid`], [`ErrorKind::Io`].
     pub fn create_log(&self, name: &LogName, id: [u8; 16], config: LogConfig) -> Result<Log> {
+        check_name(name)?;
         config.validate()?;
-        self.inner.create(name, id, config)
+        self.inner.create(name, id, config, None)
     }
 
     /// The log of that name, opened if it was not. Its configuration is the engine's default until
@@ -125,6 +146,7 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::NotFound`], or what loading it met.
     pub fn log(&self, name: &LogName) -> Result<Log> {
+        check_name(name)?;
         self.inner.find(name)
     }
 
@@ -134,7 +156,8 @@ impl Engine {
     /// [`ErrorKind::Io`] or [`ErrorKind::Invalid`] if an id cannot be read.
     pub fn logs(&self) -> Result<Vec<(LogName, [u8; 16])>> {
         let slots = self.inner.registry.all();
-        slots.iter().map(|slot| Ok((slot.name.clone(), self.inner.id(slot)?))).collect()
+        let of_embedder = slots.iter().filter(|slot| check_name(&slot.name).is_ok());
+        of_embedder.map(|slot| Ok((slot.name.clone(), self.inner.id(slot)?))).collect()
     }
 
     /// Removes a log; its name is free and its data gone for good when this returns. Handles to it
@@ -143,6 +166,9 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::NotFound`], [`ErrorKind::Io`].
     pub fn delete_log(&self, name: &LogName) -> Result<()> {
+        check_name(name)?;
+        // What decisions say of the log must not matter any more when it is gone.
+        let _settled = self.inner.transactions.settle()?;
         self.inner.delete(name)
     }
 
@@ -155,7 +181,20 @@ impl Engine {
     /// thread does it too; without one ([`EngineOptions::background`]) the embedder calls this.
     pub fn tick(&self) {
         self.inner.shared.maintenance.drain();
+        self.inner.transactions.drive();
         self.inner.tick();
+    }
+
+    /// The cluster its data directories belong to; see [`EngineOptions::cluster_id`].
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        &self.inner.identity.cluster_id
+    }
+
+    /// The number of this node; see [`EngineOptions::node_id`].
+    #[must_use]
+    pub fn node_id(&self) -> i32 {
+        self.inner.identity.node_id
     }
 
     /// The backend in use and why.
@@ -185,4 +224,12 @@ impl Engine {
     pub fn close(&self) -> Result<()> {
         self.inner.close()
     }
+}
+
+/// The engine's own log is none of the embedder's.
+fn check_name(name: &LogName) -> Result<()> {
+    if *name == txn::log_name() {
+        return Err(Error::new(ErrorKind::Invalid, format!("{name} is the engine's own log")));
+    }
+    Ok(())
 }

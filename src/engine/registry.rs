@@ -142,6 +142,11 @@ impl Registry {
         self.slots.lock().by_name.remove(&slot.name);
     }
 
+    /// Refuses if the engine was closed.
+    pub(super) fn check_open(&self) -> Result<()> {
+        if self.slots.lock().closed { Err(engine_closed()) } else { Ok(()) }
+    }
+
     /// Every slot, in name order.
     pub(super) fn all(&self) -> Vec<Arc<Slot>> {
         self.slots.lock().by_name.values().cloned().collect()

@@ -7,13 +7,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::io::Io;
 use crate::log::{LogInner, Origin};
 use crate::options::{EngineOptions, LogName};
+use crate::txn::Coordinator;
 use crate::types::Offset;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// Asked before retention moves a log start offset: the offset it may move to, at most. Lets a state
 /// machine keep what it has not consumed.
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     pub(super) directories: Vec<DataDirectory>,
     pub(super) staged_bytes: AtomicU64,
     pub(super) veto: RwLock<Option<RetentionVeto>>,
+    /// Set once, by the engine that owns both.
+    pub(super) transactions: OnceLock<Weak<Coordinator>>,
 }
 
 impl fmt::Debug for Shared {
@@ -93,6 +96,11 @@ impl Shared {
     pub(crate) fn unstage_bytes(&self, space: &Space, len: u64) {
         self.staged_bytes.fetch_sub(len, Ordering::Relaxed);
         space.settle(len);
+    }
+
+    /// The engine's transactions over several logs, while it lives.
+    pub(crate) fn transactions(&self) -> Option<Arc<Coordinator>> {
+        self.transactions.get()?.upgrade()
     }
 
     /// How far retention may move the start of `name`.

@@ -33,7 +33,10 @@ impl EngineInner {
 
     /// What is due for the engine and each of its loaded logs.
     pub(super) fn tick(&self) {
+        crate::io::buf::give_back_half();
         self.shared.check_space();
+        // Whatever hinders it hinders the next transaction, too, which says so.
+        drop(self.transactions.trim());
         for log in self.registry.all().iter().filter_map(|slot| slot.loaded()) {
             // A failure of one log shows in its own calls; the others still get their turn.
             log.inner().tick();
@@ -59,6 +62,7 @@ impl EngineInner {
 impl Drop for EngineInner {
     fn drop(&mut self) {
         self.stop_threads();
+        self.transactions.abandon();
     }
 }
 

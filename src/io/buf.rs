@@ -1,4 +1,4 @@
-//! Memory that direct writes and readers share: block-aligned, zeroed, and written at most once.
+//! Memory that direct writes and readers share: block-aligned, and written at most once.
 //!
 //! Two shapes. An [`AlignedBuf`] is an exclusive buffer that ends as [`Bytes`]. A [`ChunkWriter`]
 //! appends to memory that is being read at the same time:
@@ -13,10 +13,14 @@
 //! The one idea: the boundary only moves right, only the one writer moves it, and it moves with
 //! Release after the bytes are there. A byte left of it is never written again; a byte right of it is
 //! never read. So no reference ever overlaps a write, which is the whole safety argument.
+//!
+//! Large chunks are recycled: giving a mebibyte back to the system and having it zeroed again page by
+//! page takes about as long as writing it to a fast disk.
 #![expect(unsafe_code, reason = "aligned allocation and disjoint sharing of one allocation")]
 
 use super::BLOCK_BYTES;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::alloc::{self, Layout};
 use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
@@ -88,10 +92,11 @@ pub struct ChunkWriter {
 }
 
 impl ChunkWriter {
-    /// Room for `capacity` bytes, rounded up to whole blocks, all zero.
+    /// Room for `capacity` bytes, rounded up to whole blocks.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        let memory = Memory { region: Region::zeroed(capacity), published: AtomicUsize::new(0) };
+        let region = Region::recycled(capacity).unwrap_or_else(|| Region::zeroed(capacity));
+        let memory = Memory { region, published: AtomicUsize::new(0) };
         Self { chunk: Chunk { memory: Arc::new(memory) }, len: 0 }
     }
 
@@ -118,20 +123,28 @@ impl ChunkWriter {
     /// # Panics
     /// If they do not fit: the caller asks [`remaining`](Self::remaining) first.
     pub fn append(&mut self, bytes: &[u8]) -> Range<usize> {
-        self.append_with(bytes.len(), |room| room.copy_from_slice(bytes))
+        self.extend(bytes.len(), |room| room.copy_from_slice(bytes))
     }
 
     /// Appends `len` bytes that `fill` writes in place, and returns where they are. What `fill`
-    /// leaves untouched is zero, unless an earlier `fill` panicked there.
+    /// leaves untouched is zero.
     ///
     /// # Panics
     /// If they do not fit. If `fill` panics, nothing is appended.
     pub fn append_with(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) -> Range<usize> {
+        self.extend(len, |room| {
+            room.fill(0);
+            fill(room);
+        })
+    }
+
+    /// Appends `len` bytes; `fill` finds arbitrary ones and replaces them all.
+    fn extend(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) -> Range<usize> {
         assert!(len <= self.remaining(), "{len} bytes into {} of a chunk", self.remaining());
         let end = self.len + len;
         let start = self.chunk.memory.region.at(self.len);
         // SAFETY: `len` bytes from `self.len` lie inside the allocation (asserted above) and are
-        // initialised (zeroed at birth). No shared slice covers them: views end at `published`,
+        // initialised (zeroed at its birth). No shared slice covers them: views end at `published`,
         // which equals `self.len` and is stored by this writer alone. No other exclusive slice
         // exists: `&mut self` on the only writer, and the slice dies before this call returns.
         let room = unsafe { slice::from_raw_parts_mut(start, len) };
@@ -228,7 +241,8 @@ struct Memory {
     published: AtomicUsize,
 }
 
-/// One zeroed, block-aligned allocation. Hands out raw pointers; its users own the aliasing rules.
+/// One initialised, block-aligned allocation. Hands out raw pointers; its users own the aliasing
+/// rules.
 struct Region {
     start: NonNull<u8>,
     capacity: usize,
@@ -252,6 +266,19 @@ impl Region {
         Self { start, capacity }
     }
 
+    /// A region of at least `capacity` bytes that was used before, holding whatever it held.
+    fn recycled(capacity: usize) -> Option<Self> {
+        SPARES.lock().take(capacity)
+    }
+
+    /// Frees the memory, spare or not.
+    fn free(start: NonNull<u8>, capacity: usize) {
+        // SAFETY: every region came from `alloc_zeroed` with this very layout. It is freed once:
+        // here by its owner, which is either the last `Region` of it as that is dropped, or the
+        // list of spares, which forgets it.
+        unsafe { alloc::dealloc(start.as_ptr(), Self::layout(capacity)) };
+    }
+
     fn layout(capacity: usize) -> Layout {
         Layout::from_size_align(capacity, BLOCK_BYTES).expect("a buffer is smaller than isize::MAX")
     }
@@ -263,8 +290,71 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: `start` came from `alloc_zeroed` with this very layout, and is freed once, here.
-        unsafe { alloc::dealloc(self.start.as_ptr(), Self::layout(self.capacity)) };
+        let spare = Spare { start: self.start, capacity: self.capacity };
+        if !SPARES.lock().offer(spare) {
+            Self::free(self.start, self.capacity);
+        }
+    }
+}
+
+/// Sizes of regions that are worth keeping: a full chunk, and one for a batch larger than that.
+const SPARE_BYTES: Range<usize> = 1 << 20..(4 << 20) + 1;
+/// Bytes of spares that are kept at most.
+const SPARES_BYTES_MAX: usize = 32 << 20;
+
+/// Regions nobody uses, for the next chunks.
+static SPARES: Mutex<Spares> = Mutex::new(Spares { list: Vec::new(), bytes: 0 });
+
+/// Gives back half of the memory that waits to be used again. Called now and then, so that a program
+/// that no longer appends does not hold it for ever.
+pub(crate) fn give_back_half() {
+    let given = {
+        let mut spares = SPARES.lock();
+        let keep = spares.list.len() / 2;
+        let given = spares.list.split_off(keep);
+        spares.bytes -= given.iter().map(|spare| spare.capacity).sum::<usize>();
+        given
+    };
+    for spare in given {
+        Region::free(spare.start, spare.capacity);
+    }
+}
+
+struct Spares {
+    list: Vec<Spare>,
+    bytes: usize,
+}
+
+/// A region without a user. Not a [`Region`]: dropping one would put it into the list again.
+struct Spare {
+    start: NonNull<u8>,
+    capacity: usize,
+}
+
+// SAFETY: a spare owns its allocation, which may be freed or used on any thread.
+unsafe impl Send for Spare {}
+
+impl Spares {
+    /// The most recently used one that fits and wastes little.
+    fn take(&mut self, capacity: usize) -> Option<Region> {
+        if !SPARE_BYTES.contains(&capacity) {
+            return None;
+        }
+        let fits = |spare: &Spare| (capacity..=capacity + capacity / 4).contains(&spare.capacity);
+        let Spare { start, capacity } = self.list.remove(self.list.iter().rposition(fits)?);
+        self.bytes -= capacity;
+        Some(Region { start, capacity })
+    }
+
+    /// Keeps it, or returns false.
+    fn offer(&mut self, spare: Spare) -> bool {
+        let keep = SPARE_BYTES.contains(&spare.capacity)
+            && self.bytes + spare.capacity <= SPARES_BYTES_MAX;
+        if keep {
+            self.bytes += spare.capacity;
+            self.list.push(spare);
+        }
+        keep
     }
 }
 
@@ -336,6 +426,24 @@ mod tests {
         assert_eq!((writer.len(), writer.shared().len()), (3, 3));
         assert_eq!(writer.append(&too_long[1..]).end, BLOCK_BYTES);
         assert_eq!(writer.remaining(), 0);
+    }
+
+    #[test]
+    fn a_recycled_chunk_shows_nothing_of_its_former_life() {
+        let capacity = 1 << 20;
+        for _ in 0..40 {
+            let mut writer = ChunkWriter::new(capacity);
+            assert_eq!((writer.remaining(), writer.shared().len()), (capacity, 0));
+            let range = writer.append_with(capacity, |_| ());
+            assert!(writer.view(range).iter().all(|&byte| byte == 0));
+            let mut dirty = ChunkWriter::new(capacity);
+            dirty.append(&vec![7; capacity]);
+            drop((dirty, writer));
+            assert!(AlignedBuf::new(capacity).iter().all(|&byte| byte == 0));
+        }
+        let spares = SPARES.lock();
+        assert!(spares.bytes <= SPARES_BYTES_MAX);
+        assert_eq!(spares.bytes, spares.list.iter().map(|spare| spare.capacity).sum::<usize>());
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use crate::io::File;
 use crate::options::Durability;
+use crate::producer::VerificationGuard;
 use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
 use bytes::Bytes;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Who appends, which decides the rules that apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -40,6 +42,52 @@ pub struct AppendOptions {
     pub leader_epoch: Option<LeaderEpoch>,
     /// When the ticket resolves. Default: the log's own.
     pub durability: Option<Durability>,
+    /// What [`Log::begin_verification`](super::Log::begin_verification) gave, for the first batch of
+    /// a transaction in a log that asks for it. Default none.
+    pub verification: Option<VerificationGuard>,
+}
+
+/// The append that [`Log::begin_verification`](super::Log::begin_verification) prepares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verification {
+    /// Its producer.
+    pub producer_id: ProducerId,
+    /// The producer's epoch.
+    pub producer_epoch: ProducerEpoch,
+    /// Sequence of its first record.
+    pub base_sequence: Sequence,
+    /// Whether the producer's epoch rises with each transaction (`transaction.version` 2), so that
+    /// an unknown one can only begin with sequence 0 (P-12).
+    pub supports_epoch_bump: bool,
+}
+
+impl Verification {
+    /// Of a producer whose epoch does not rise with each transaction.
+    #[must_use]
+    pub fn new(
+        producer_id: ProducerId,
+        producer_epoch: ProducerEpoch,
+        base_sequence: Sequence,
+    ) -> Self {
+        Self { producer_id, producer_epoch, base_sequence, supports_epoch_bump: false }
+    }
+}
+
+/// A transaction that has records in the log and no marker yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenTransaction {
+    /// Its producer.
+    pub producer_id: ProducerId,
+    /// The producer's epoch.
+    pub producer_epoch: ProducerEpoch,
+    /// Offset of its first record: read-committed readers wait there.
+    pub first_offset: Offset,
+    /// How long ago its first batch was appended, by the log's clock.
+    pub age: Duration,
+    /// How long ago its last batch was appended.
+    pub idle: Duration,
 }
 
 /// What an append got; known as soon as [`Log::append`](super::Log::append) returns.

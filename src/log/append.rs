@@ -18,12 +18,13 @@ use super::LogInner;
 use super::api::{AppendOptions, Appended, Origin};
 use super::inner::{Active, LogState};
 use super::ticket::AppendTicket;
-use crate::batch::{Batch, HEADER_BYTES, MarkerKind, Rules, validate};
+use crate::batch::{Batch, HEADER_BYTES, MARKER_BATCH_BYTES, MarkerKind, Rules, validate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{CleanupPolicy, Durability, LogConfig, TimestampType};
-use crate::producer::{Admission, BatchFacts, ControlKind};
+use crate::producer::{Admission, BatchFacts, ControlKind, VerificationGuard};
 use crate::segment::Segment;
 use crate::segment::scan::Observed;
+use crate::txn::is_reserved;
 use crate::types::{LeaderEpoch, Offset};
 use std::sync::Arc;
 
@@ -34,6 +35,25 @@ struct Checked<'a> {
     append_time_ms: Option<i64>,
 }
 
+/// On whose behalf a batch is staged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Behalf {
+    /// A caller of [`Log::append`](super::Log::append): the engine's own producers are not its.
+    Caller,
+    /// A program's records in one of the engine's own transactions.
+    Transaction,
+    /// Markers and decisions: never refused for want of room, since they make room.
+    Engine,
+}
+
+/// What was staged.
+pub(super) struct Staged {
+    pub(super) appended: Appended,
+    /// How often the log had been truncated then.
+    truncations: u64,
+    durability: Durability,
+}
+
 impl LogInner {
     /// Appends; see [`Log::append`](super::Log::append).
     pub(super) fn append(
@@ -41,6 +61,17 @@ impl LogInner {
         bytes: &[u8],
         options: &AppendOptions,
     ) -> Result<AppendTicket> {
+        let staged = self.stage_batches(bytes, options, Behalf::Caller)?;
+        Ok(AppendTicket::new(self, staged.appended, staged.truncations, staged.durability))
+    }
+
+    /// Checks and stages, and leaves it to the caller to wait.
+    pub(super) fn stage_batches(
+        self: &Arc<Self>,
+        bytes: &[u8],
+        options: &AppendOptions,
+        behalf: Behalf,
+    ) -> Result<Staged> {
         self.check_alive()?;
         let config = Arc::clone(&self.state.lock().config);
         let now_ms = self.shared.io.clock.now_ms();
@@ -48,7 +79,16 @@ impl LogInner {
             Origin::Follower => check_follower(bytes)?,
             origin => vec![check_leader(bytes, origin, &config, now_ms)?],
         };
-        self.shared.admit_bytes(&self.space, bytes.len(), options.origin)?;
+        match behalf {
+            Behalf::Caller => {
+                refuse_reserved(&batches, options.origin)?;
+                self.shared.admit_bytes(&self.space, bytes.len(), options.origin)?;
+            }
+            Behalf::Transaction => {
+                self.shared.admit_bytes(&self.space, bytes.len(), Origin::Client)?;
+            }
+            Behalf::Engine => {}
+        }
         let durability = options.durability.unwrap_or(config.durability);
         let (appended, truncations) = {
             let mut state = self.state.lock();
@@ -64,7 +104,7 @@ impl LogInner {
         if !appended.duplicate {
             self.enqueue();
         }
-        Ok(AppendTicket::new(self, appended, truncations, durability))
+        Ok(Staged { appended, truncations, durability })
     }
 
     fn stage_all(
@@ -80,7 +120,7 @@ impl LogInner {
                 Origin::Follower => self.stage_follower(state, checked, now_ms)?,
                 origin => {
                     let epoch = options.leader_epoch.unwrap_or_else(|| state.leader_epoch());
-                    self.stage_leader(state, checked, origin, epoch, now_ms)?
+                    self.stage_leader(state, checked, origin, epoch, options.verification, now_ms)?
                 }
             };
             match whole.as_mut() {
@@ -97,6 +137,7 @@ impl LogInner {
         checked: &Checked<'_>,
         origin: Origin,
         epoch: LeaderEpoch,
+        verification: Option<VerificationGuard>,
         now_ms: i64,
     ) -> Result<Appended> {
         let batch = &checked.batch;
@@ -107,7 +148,7 @@ impl LogInner {
             return Err(Error::new(ErrorKind::LargerThanSegment, context));
         }
         if let Admission::Duplicate { base_offset, last_offset, timestamp_ms } =
-            state.producers.admit(origin, &facts, None)?
+            state.producers.admit(origin, &facts, verification)?
         {
             return Ok(Appended {
                 base_offset,
@@ -200,7 +241,7 @@ impl LogInner {
         old.indexer.close();
         old.segment.set_size(old.size());
         old.segment.set_largest_timestamp_ms(old.largest_timestamp_ms());
-        old.segment.roll(base, old.indexes());
+        old.segment.roll(base, old.indexes(), old.aborted.clone());
         state.segments.push(segment);
         state.rolled.push_back(old);
         state.release_rolled();
@@ -239,7 +280,7 @@ fn check_leader<'a>(
         &batch,
         &Rules {
             origin,
-            max_message_bytes: config.max_message_bytes,
+            max_message_bytes: config.max_message_bytes.max(smallest_max(origin)),
             timestamp_type: config.timestamp_type,
             timestamp_before_max_ms: config.timestamp_before_max_ms,
             timestamp_after_max_ms: config.timestamp_after_max_ms,
@@ -249,6 +290,27 @@ fn check_leader<'a>(
     )?;
     let append_time_ms = (config.timestamp_type == TimestampType::LogAppendTime).then_some(now_ms);
     Ok(Checked { control: control_of(&batch)?, batch, append_time_ms })
+}
+
+/// A marker must get in, whatever the log's limit: without it a transaction would never end.
+fn smallest_max(origin: Origin) -> u32 {
+    let marker = u32::try_from(MARKER_BATCH_BYTES).unwrap_or(u32::MAX);
+    if origin == Origin::Coordinator { marker } else { 0 }
+}
+
+/// A batch under the name of one of the engine's own producers could end, or get into, a transaction
+/// that is not its sender's. What a follower copies is history.
+fn refuse_reserved(batches: &[Checked<'_>], origin: Origin) -> Result<()> {
+    if origin == Origin::Follower {
+        return Ok(());
+    }
+    match batches.iter().map(|checked| checked.batch.producer_id()).find(|id| is_reserved(*id)) {
+        None => Ok(()),
+        Some(id) => {
+            let context = format!("producer id {id} is reserved for the engine's transactions");
+            Err(Error::new(ErrorKind::InvalidBatch, context))
+        }
+    }
 }
 
 fn check_follower(mut bytes: &[u8]) -> Result<Vec<Checked<'_>>> {

@@ -22,11 +22,14 @@ use std::sync::{Arc, OnceLock};
 /// Bytes of tail kept in memory for readers at the end of a log.
 const TAIL_KEEP_BYTES: u64 = 2 << 20;
 
-/// Blocks are prepared (written once with zeroes) in steps of this many bytes…
-const PREPARE_BYTES: u64 = 1 << 20;
-/// …for segments that have grown past this, and so look hot…
-const PREPARE_FROM_BYTES: u64 = 64 << 10;
-/// …and are written in groups smaller than this; a larger write hides the cost of extending.
+/// Blocks are prepared (written once with zeroes) for segments that have grown past this, and so are
+/// in use…
+const PREPARE_FROM_BYTES: u64 = 4 << 10;
+/// …as many as the segment has already, so that the zeroes cost a log that is seldom written to
+/// little and the writes that extend a file become rare, within these bounds…
+const PREPARE_BYTES_MIN: u64 = 16 << 10;
+const PREPARE_BYTES_MAX: u64 = 1 << 20;
+/// …if groups are smaller than this: a larger write hides the cost of extending.
 const PREPARE_GROUP_BYTES_MAX: u64 = 256 << 10;
 
 /// Bytes of an active segment that may be written and not flushed.
@@ -69,7 +72,7 @@ impl LogInner {
             self.give_up_staged();
             return None;
         }
-        let may_prepare = self.space.has_room_for(2 * PREPARE_BYTES as usize);
+        let may_prepare = self.space.has_room_for(2 * PREPARE_BYTES_MAX as usize);
         let mut state = self.state.lock();
         let unwritten = state.written_end < state.end;
         // Bytes written without a flush are flushed with the first group that has to be, as soon as
@@ -204,9 +207,10 @@ impl LogState {
         let prepared = part.prepared.max(end);
         let staged = part.size() - part.written;
         let prepared = if may_prepare && part.is_worth_preparing(end, staged) {
-            buffers.push(zeroes());
-            plan.prepared_bytes += PREPARE_BYTES;
-            prepared + PREPARE_BYTES
+            let ahead = end.clamp(PREPARE_BYTES_MIN, PREPARE_BYTES_MAX);
+            buffers.push(zeroes(ahead));
+            plan.prepared_bytes += ahead;
+            prepared + ahead
         } else {
             prepared
         };
@@ -273,10 +277,11 @@ impl Active {
     }
 }
 
-/// [`PREPARE_BYTES`] of aligned zeroes, shared by everyone.
-fn zeroes() -> Bytes {
+/// Aligned zeroes, up to [`PREPARE_BYTES_MAX`] of them, shared by everyone.
+fn zeroes(len: u64) -> Bytes {
     static ZEROES: OnceLock<Bytes> = OnceLock::new();
-    const LEN: usize = PREPARE_BYTES as usize;
-    const { assert!(LEN.is_multiple_of(BLOCK_BYTES)) };
-    ZEROES.get_or_init(|| AlignedBuf::new(LEN).freeze()).clone()
+    const MAX: usize = PREPARE_BYTES_MAX as usize;
+    const { assert!(MAX.is_multiple_of(BLOCK_BYTES)) };
+    let all = ZEROES.get_or_init(|| AlignedBuf::new(MAX).freeze());
+    all.slice(..usize::try_from(len).unwrap_or(MAX).min(MAX))
 }

@@ -160,12 +160,12 @@ impl Active {
         self.aborted.append(entry).expect("INV-MARKER-ORDER: markers come in offset order");
     }
 
-    /// The indexes as they stand.
+    /// Offset and time index as they stand.
     pub(super) fn indexes(&self) -> Indexes {
         Indexes {
             offsets: self.indexer.offsets().clone(),
             times: self.indexer.times().clone(),
-            aborted: self.aborted.clone(),
+            is_own: true,
         }
     }
 }
@@ -316,12 +316,9 @@ impl LogInner {
 
     pub(super) fn limits(shared: &Shared, config: &LogConfig) -> ProducerLimits {
         let options = &shared.options;
-        #[cfg_attr(
-            not(any(test, feature = "test-util")),
-            expect(unused_mut, reason = "only tests plant bugs")
-        )]
         let mut limits =
             ProducerLimits::new(options.producers_max, config.producer_id_expiration_ms);
+        limits.verification_required = config.transaction_verification;
         #[cfg(any(test, feature = "test-util"))]
         {
             limits.planted = options.planted.producer();

@@ -10,6 +10,7 @@ use super::inner::LogState;
 use super::ticket::Frontier;
 use crate::checkpoint::replace_file;
 use crate::error::{Error, ErrorKind, Result};
+use crate::index::AbortedIndex;
 use crate::log::recover;
 use crate::options::{CleanupPolicy, LogConfig};
 use crate::segment::Segment;
@@ -104,6 +105,18 @@ impl LogInner {
             state.segments.iter().for_each(|segment| segment.retire());
         }
         self.committer.exclusively(remove)
+    }
+
+    /// Stores a transaction index that a reader found again, unless maintenance is busy: then the
+    /// next one to need it finds it again.
+    pub(super) fn store_aborted(&self, segment: &Segment, aborted: &AbortedIndex) {
+        if let Some(_one_at_a_time) = self.maintenance.try_lock()
+            && self.is_alive()
+            && !segment.is_retired()
+        {
+            // A cache: the answer was given from memory.
+            let _ = segment.store_aborted(aborted);
+        }
     }
 
     /// Seals every rolled segment whose bytes are durable.
@@ -263,12 +276,12 @@ impl LogInner {
     /// Applies retention and forgets producers whose time has come.
     pub(crate) fn retain(self: &Arc<Self>) -> Result<()> {
         let now_ms = self.shared.io.clock.now_ms();
-        let new_start = {
+        {
             let mut state = self.state.lock();
             let log_start = state.log_start;
             state.producers.expire(now_ms, log_start);
-            state.retention_start(now_ms)
-        };
+        }
+        let new_start = self.retention_start(now_ms)?;
         // The embedder's own code: it may call this log.
         match new_start.map(|start| self.shared.veto(&self.name, start)) {
             Some(start) => {
@@ -276,6 +289,19 @@ impl LogInner {
                 self.remove_trimmed()
             }
             None => self.remove_trimmed(),
+        }
+    }
+
+    /// [`LogState::retention_start`], resting only on timestamps that the batches confirmed.
+    fn retention_start(&self, now_ms: i64) -> Result<Option<Offset>> {
+        loop {
+            let (start, unconfirmed, interval) = {
+                let state = self.state.lock();
+                let start = state.retention_start(now_ms);
+                (start, state.unconfirmed_up_to(start), state.config.index_interval_bytes)
+            };
+            let Some(segment) = unconfirmed else { return Ok(start) };
+            segment.confirm_largest_timestamp(interval)?;
         }
     }
 
@@ -397,6 +423,12 @@ impl LogInner {
         if state.durable_end < state.end {
             return Err(Error::new(ErrorKind::Busy, "appends go on while the log is truncated"));
         }
+        let coordinator = self.shared.transactions();
+        let is_ours = |id| coordinator.as_ref().is_some_and(|c| c.owns(id));
+        if state.producers.open_transactions().any(|txn| is_ours(txn.producer_id)) {
+            let context = format!("a transaction that appended to {} is open", self.name);
+            return Err(Error::new(ErrorKind::Busy, context));
+        }
         // Truncation is the one operation that does I/O under the lock: an append that came in
         // between would get an offset after something that is about to go.
         state.segments.iter().for_each(|segment| segment.retire());
@@ -472,6 +504,17 @@ impl LogState {
             start = Some(end);
         }
         start.filter(|start| *start > self.log_start)
+    }
+
+    /// A segment that retention to `start` would remove, or stop at, on the word of an index file.
+    fn unconfirmed_up_to(&self, start: Option<Offset>) -> Option<Arc<Segment>> {
+        if self.config.retention_ms < 0 || self.config.cleanup_policy == CleanupPolicy::Compact {
+            return None;
+        }
+        let goes = |s: &Arc<Segment>| s.end().is_some_and(|end| Some(end) <= start);
+        let mut sealed = self.segments.iter().filter(|s| s.is_sealed());
+        let unconfirmed = sealed.find(|s| !goes(s) || !s.is_timestamp_confirmed())?;
+        (!unconfirmed.is_timestamp_confirmed()).then(|| Arc::clone(unconfirmed))
     }
 
     /// How many segments lie wholly before the log start offset.

@@ -8,7 +8,9 @@
 //! | `group` | the log's part in a commit group |
 //! | `ticket`, `wait` | who waits, and how they are woken |
 //! | `read`, `reader` | where bytes are found and how they are cut; batch by batch |
+//! | `transactions` | open transactions, verification of new ones |
 //! | `recover` | from files to state |
+//! | `txn` | the log's part in transactions over several logs |
 //! | `maintain` | sealing, checkpoints, retention, trimming, truncation, clean close |
 
 mod api;
@@ -21,19 +23,23 @@ mod reader;
 pub(crate) mod recover;
 mod tail;
 mod ticket;
+mod transactions;
+mod txn;
 mod wait;
 
 pub use api::{
-    AbortedTxn, AppendOptions, Appended, FileRange, Isolation, LogOffsets, Origin,
-    ProducerDescription, ReadOptions, ReadOutcome, TimestampedOffset,
+    AbortedTxn, AppendOptions, Appended, FileRange, Isolation, LogOffsets, OpenTransaction, Origin,
+    ProducerDescription, ReadOptions, ReadOutcome, TimestampedOffset, Verification,
 };
 pub(crate) use inner::{LogInner, Positions};
 pub use reader::{BatchReader, BlockingBatches, CommittedFilter, StoredBatch};
 pub use recover::RecoveryReport;
 pub use ticket::{AppendTicket, WaitFor};
+pub(crate) use txn::DurableWait;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{LogConfig, LogName};
+use crate::producer::VerificationGuard;
 use crate::types::{LeaderEpoch, Offset};
 use std::fmt;
 use std::sync::Arc;
@@ -236,9 +242,13 @@ impl Log {
     /// Durable when this returns; appends wait meanwhile.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] if appends keep coming; [`ErrorKind::Poisoned`], with the log to be
+    /// [`ErrorKind::Busy`] if appends keep coming, or a [`Transaction`](crate::Transaction) that
+    /// appended to this log is open; [`ErrorKind::Poisoned`], with the log to be
     /// reopened, if the files could be cut half-way only.
     pub fn truncate_to(&self, offset: Offset) -> Result<()> {
+        let transactions = self.inner.shared.transactions();
+        // What decisions say of this log must not matter any more when its end is gone.
+        let _settled = transactions.as_ref().map(|t| t.settle()).transpose()?;
         self.inner.truncate_to(offset)
     }
 
@@ -295,6 +305,33 @@ impl Log {
     #[must_use]
     pub fn producers(&self) -> Vec<ProducerDescription> {
         self.inner.state.lock().producers.describe()
+    }
+
+    /// Transactions without a marker, the oldest first. One that is much older than its producer's
+    /// timeout was forgotten by its coordinator, and holds read-committed readers back until a
+    /// marker ends it (C-52).
+    ///
+    /// # Complexity
+    /// O(open transactions).
+    #[must_use]
+    pub fn open_transactions(&self) -> Vec<OpenTransaction> {
+        self.inner.open_transactions()
+    }
+
+    /// Prepares the first batch of a transaction (P-20 to P-23): call it, ask the transaction
+    /// coordinator whether the transaction is under way, then append with the guard. A marker that
+    /// arrives in between voids the guard, and the append fails with [`ErrorKind::InvalidTxnState`]
+    /// instead of opening a transaction again that has ended. `None` if a transaction of this
+    /// producer and epoch is open already: nothing to ask.
+    ///
+    /// Guards are not stored: after a restart the producer is verified again. A log without
+    /// [`LogConfig::transaction_verification`] needs none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidProducerEpoch`] if a newer incarnation is known;
+    /// [`ErrorKind::ConcurrentTransactions`] if an older one's transaction awaits its marker: retry.
+    pub fn begin_verification(&self, of: &Verification) -> Result<Option<VerificationGuard>> {
+        self.inner.begin_verification(of)
     }
 
     /// Applies retention now: raises the log start offset past segments that are too old or too

@@ -14,6 +14,7 @@
 use super::LogInner;
 use super::api::{AbortedTxn, FileRange, Isolation, ReadOptions, ReadOutcome, TimestampedOffset};
 use super::inner::LogState;
+use super::recover::rebuild_aborted;
 use crate::batch::{Batch, DecodeLimits, HEADER_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::AbortedIndex;
@@ -140,9 +141,8 @@ impl LogInner {
         if segment.base() != state.active.segment.base() {
             let interval = state.config.index_interval_bytes;
             drop(state);
-            let (_, position) = segment.indexes(interval)?.offsets.lookup(offset);
+            let position = segment.locate(offset, interval)?.max(undamaged);
             let limit = segment.size();
-            let position = u64::from(position).max(undamaged);
             return Ok(Ok(Route {
                 source: Source::File,
                 bound,
@@ -272,16 +272,16 @@ impl LogInner {
         if from >= to {
             return Ok(found);
         }
-        let (segments, interval) = {
+        let (segments, first) = {
             let state = self.state.lock();
-            let first = state.segment_for(from);
-            (state.segments[first..].to_vec(), state.config.index_interval_bytes)
+            (state.segments.clone(), state.segment_for(from))
         };
-        for segment in segments {
+        for index in first..segments.len() {
+            let segment = &segments[index];
             let complete = if segment.end().is_some() {
-                segment.indexes(interval)?.aborted.collect(from, to, &mut found)
+                self.aborted_in(&segments[..=index])?.collect(from, to, &mut found)
             } else {
-                self.collect_active(&segment, from, to, &mut found)
+                self.collect_active(segment, from, to, &mut found)
             };
             if complete {
                 break;
@@ -289,6 +289,18 @@ impl LogInner {
         }
         found.sort_unstable();
         Ok(found)
+    }
+
+    /// The aborted transactions of the last of `segments`, found again if their file is of no use.
+    fn aborted_in(&self, segments: &[Arc<Segment>]) -> Result<Arc<AbortedIndex>> {
+        let segment = segments.last().expect("a read goes to at least one segment");
+        if let Some(aborted) = segment.aborted()? {
+            return Ok(aborted);
+        }
+        let limits = LogInner::limits(&self.shared, &self.state.lock().config);
+        let rebuilt = segment.set_aborted(rebuild_aborted(segments, limits)?);
+        self.store_aborted(segment, &rebuilt);
+        Ok(rebuilt)
     }
 
     fn collect_active(
@@ -329,7 +341,7 @@ impl LogInner {
         };
         for segment in segments {
             let past = segment.end().is_some_and(|end| end <= log_start);
-            if past || segment.largest_timestamp_ms() < timestamp_ms {
+            if past || segment.confirm_largest_timestamp(interval)? < timestamp_ms {
                 continue;
             }
             let from = self.time_index_floor(&segment, timestamp_ms, interval)?.max(log_start);
@@ -345,12 +357,12 @@ impl LogInner {
     fn time_index_floor(&self, segment: &Segment, ts: i64, interval: u32) -> Result<Offset> {
         // The entry's offset is the last of a batch that is early enough: what follows may not be.
         let floor = if segment.end().is_some() {
-            segment.indexes(interval)?.times.lookup(ts.saturating_sub(1))
+            segment.time_floor(ts.saturating_sub(1), interval)?
         } else {
             let state = self.state.lock();
-            state.active.indexer.times().lookup(ts.saturating_sub(1))
+            state.active.indexer.times().lookup(ts.saturating_sub(1)).map(|(_, offset)| offset)
         };
-        Ok(floor.map_or(segment.base(), |(_, offset)| offset))
+        Ok(floor.unwrap_or(segment.base()))
     }
 
     fn search_time(
@@ -395,7 +407,7 @@ impl LogInner {
             (state.segments[first..].to_vec(), state.log_start, interval, active)
         };
         for segment in segments.iter().filter(|segment| segment.end().is_some()) {
-            largest = largest.max(segment.known_largest_timestamp_ms(interval)?);
+            largest = largest.max(segment.confirm_largest_timestamp(interval)?);
         }
         if largest < 0 {
             return Ok(None);
@@ -422,8 +434,11 @@ impl LogInner {
                     // Each find raises the bar, until no record of the batch is above it.
                     while batch.max_timestamp_ms() >= bar {
                         let Some(found) = first_record_at(&batch, bar, log_start)? else { break };
-                        bar = found.timestamp_ms.saturating_add(1);
                         largest = Some(found);
+                        let Some(above) = found.timestamp_ms.checked_add(1) else {
+                            return Ok(largest);
+                        };
+                        bar = above;
                     }
                 }
             }

@@ -102,10 +102,15 @@ impl Tail {
             Some(piece) if start >= piece.start => piece.view(start..end),
             _ => self.prefix.clone(),
         };
-        let mut chunk = ChunkWriter::new(self.next_capacity.max(prefix.len() + batch_len));
+        let mut chunk = ChunkWriter::new(self.capacity_for(prefix.len() + batch_len));
         chunk.append(&prefix);
         self.pieces.push_back(Piece { start, data_start: end, chunk });
         self.next_capacity = (self.next_capacity * 2).min(CHUNK_BYTES_MAX);
+    }
+
+    /// A larger batch than a full chunk takes gets one of a round size, which can be used again.
+    fn capacity_for(&self, needed: usize) -> usize {
+        if needed <= self.next_capacity { self.next_capacity } else { round_up(needed) }
     }
 
     /// Slices of `range`, one per chunk it touches. `range` lies within what readers find here.
@@ -176,6 +181,11 @@ impl Tail {
         self.end_at_creation = end;
         self.next_capacity = CHUNK_BYTES_MIN;
     }
+}
+
+fn round_up(needed: usize) -> usize {
+    let step = if needed > CHUNK_BYTES_MAX { CHUNK_BYTES_MAX / 4 } else { CHUNK_BYTES_MIN };
+    needed.next_multiple_of(step)
 }
 
 fn to_usize(value: u64) -> usize {

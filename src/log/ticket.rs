@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// A registration in a wait list that removes itself.
 #[derive(Debug)]
-struct Registration {
+pub(super) struct Registration {
     log: Arc<LogInner>,
     frontier: Frontier,
     end: Offset,
@@ -35,7 +35,7 @@ pub(crate) enum Frontier {
 }
 
 impl Registration {
-    fn new(log: Arc<LogInner>, frontier: Frontier, end: Offset) -> Self {
+    pub(super) fn new(log: Arc<LogInner>, frontier: Frontier, end: Offset) -> Self {
         Self { log, frontier, end, truncations: None, key: None }
     }
 
@@ -44,7 +44,7 @@ impl Registration {
     }
 
     /// The outcome, if it is known: the frontier is there, or the log failed.
-    fn outcome(&self) -> Option<Result<()>> {
+    pub(super) fn outcome(&self) -> Option<Result<()>> {
         let is_there = self.log.frontier(self.frontier) >= self.end;
         // After the frontier: what counts as there may have been appended in place of it.
         if self.truncations.is_some_and(|staged_at| staged_at != self.log.truncations()) {
@@ -58,7 +58,7 @@ impl Registration {
     }
 
     /// Makes sure that the next advance wakes `wake`.
-    fn register(&mut self, wake: Wake) {
+    pub(super) fn register(&mut self, wake: Wake) {
         let list = self.log.waiters(self.frontier);
         match self.key {
             Some(key) if list.contains(key) => {

@@ -31,7 +31,8 @@ mod txn;
 mod verification;
 
 pub(crate) use txn::CompletedTxn;
-pub(crate) use verification::{VerificationGuard, VerificationRefused, VerificationRequest};
+pub use verification::VerificationGuard;
+pub(crate) use verification::{VerificationRefused, VerificationRequest};
 
 use crate::log::ProducerDescription;
 use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence};

@@ -9,9 +9,10 @@ use crate::error::{Error, ErrorKind};
 use crate::types::{ProducerEpoch, ProducerId, Sequence};
 use std::collections::{BTreeMap, HashMap};
 
-/// Proof that a producer's transaction was checked; of use only to the table that made it.
+/// Names one verification of one producer in one log; of use only there, and only until a marker or
+/// an accepted append voids it. See [`Log::begin_verification`](crate::Log::begin_verification).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct VerificationGuard(u64);
+pub struct VerificationGuard(u64);
 
 impl VerificationGuard {
     /// A transaction of this producer and epoch is open already: no check, no guard (P-20).
@@ -48,7 +49,7 @@ impl From<VerificationRefused> for Error {
                 format!("producer epoch {found} is below {current}"),
             ),
             VerificationRefused::OlderTxnOpen => Self::new(
-                ErrorKind::InvalidTxnState,
+                ErrorKind::ConcurrentTransactions,
                 "a transaction of an older producer epoch awaits its marker",
             ),
         }

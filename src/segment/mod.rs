@@ -4,13 +4,14 @@
 //! their way), then *sealed* (trimmed, flushed, never changed again). Only sealed segments are
 //! mapped, and their indexes are loaded when somebody first asks.
 
+mod confirm;
 pub(crate) mod name;
 pub(crate) mod scan;
 pub(crate) mod trailer;
 
 use crate::checkpoint::flush_failed;
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::{AbortedIndex, OffsetIndex, TimeIndex};
+use crate::index::{AbortedIndex, IndexDamage, OffsetIndex, TimeIndex};
 use crate::io::{File, OpenMode, Storage};
 use crate::types::Offset;
 use bytes::Bytes;
@@ -21,12 +22,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-/// The indexes of a segment that takes no more appends.
+/// Offset and time index of a segment that takes no more appends.
 #[derive(Debug)]
 pub(crate) struct Indexes {
     pub(crate) offsets: OffsetIndex,
     pub(crate) times: TimeIndex,
-    pub(crate) aborted: AbortedIndex,
+    /// Made from the batches by this process; what a file says is confirmed before it is used.
+    pub(crate) is_own: bool,
 }
 
 /// One segment of a log.
@@ -42,10 +44,15 @@ pub(crate) struct Segment {
     end: AtomicI64,
     /// Largest record timestamp, −1 if none.
     largest_timestamp_ms: AtomicI64,
+    /// That timestamp is the batches' own, not an index file's.
+    timestamp_confirmed: AtomicBool,
+    /// Kafka closed it, who writes no transaction index where nothing was aborted (D-39).
+    may_lack_txn_index: bool,
     sealed: AtomicBool,
     /// Its files are gone or another's: what was not opened before must not be opened now.
     retired: AtomicBool,
     indexes: Mutex<Option<Arc<Indexes>>>,
+    aborted: Mutex<Option<Arc<AbortedIndex>>>,
     map: Mutex<Option<Bytes>>,
 }
 
@@ -65,9 +72,12 @@ impl Segment {
             size: AtomicU64::new(0),
             end: AtomicI64::new(i64::MAX),
             largest_timestamp_ms: AtomicI64::new(-1),
+            timestamp_confirmed: AtomicBool::new(true),
+            may_lack_txn_index: false,
             sealed: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             indexes: Mutex::new(None),
+            aborted: Mutex::new(None),
             map: Mutex::new(None),
         }
     }
@@ -80,11 +90,14 @@ impl Segment {
         end: Offset,
         size: u64,
         largest_timestamp_ms: i64,
+        may_lack_txn_index: bool,
     ) -> Self {
-        let segment = Self::active(storage, dir, base, None);
+        let mut segment = Self::active(storage, dir, base, None);
         segment.size.store(size, Ordering::Relaxed);
         segment.end.store(end.get(), Ordering::Relaxed);
         segment.largest_timestamp_ms.store(largest_timestamp_ms, Ordering::Relaxed);
+        segment.timestamp_confirmed.store(false, Ordering::Relaxed);
+        segment.may_lack_txn_index = may_lack_txn_index;
         segment.sealed.store(true, Ordering::Release);
         segment
     }
@@ -111,21 +124,13 @@ impl Segment {
         self.largest_timestamp_ms.load(Ordering::Relaxed)
     }
 
-    /// The largest record timestamp of a segment that takes no more appends, −1 if none, found out if
-    /// it is not known yet.
-    pub(crate) fn known_largest_timestamp_ms(&self, index_interval_bytes: u32) -> Result<i64> {
-        let largest = self.largest_timestamp_ms();
-        if largest != i64::MAX {
-            return Ok(largest);
-        }
-        let last = self.indexes(index_interval_bytes)?.times.last();
-        let largest = last.map_or(-1, |(timestamp, _)| timestamp);
-        self.set_largest_timestamp_ms(largest);
-        Ok(largest)
-    }
-
     pub(crate) fn set_largest_timestamp_ms(&self, timestamp_ms: i64) {
         self.largest_timestamp_ms.store(timestamp_ms, Ordering::Relaxed);
+        self.timestamp_confirmed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_timestamp_confirmed(&self) -> bool {
+        self.timestamp_confirmed.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_sealed(&self) -> bool {
@@ -151,8 +156,9 @@ impl Segment {
     }
 
     /// Ends appending: the segment reaches to `end` and keeps its indexes for readers.
-    pub(crate) fn roll(&self, end: Offset, indexes: Indexes) {
+    pub(crate) fn roll(&self, end: Offset, indexes: Indexes, aborted: AbortedIndex) {
         *self.indexes.lock() = Some(Arc::new(indexes));
+        *self.aborted.lock() = Some(Arc::new(aborted));
         self.end.store(end.get(), Ordering::Release);
     }
 
@@ -207,52 +213,72 @@ impl Segment {
         Ok(slot.clone())
     }
 
-    /// The indexes: from the roll, or from the files, or rebuilt from the data when a file is
-    /// missing or damaged.
+    /// Offset and time index: from the roll, or from the files, or rebuilt from the data when a file
+    /// is missing or damaged.
     pub(crate) fn indexes(&self, index_interval_bytes: u32) -> Result<Arc<Indexes>> {
         if let Some(indexes) = self.indexes.lock().as_ref() {
             return Ok(Arc::clone(indexes));
         }
-        let (offsets, times) = match self.load_searched()? {
-            Some(loaded) => loaded,
+        let loaded = match self.load_indexes()? {
+            Some(indexes) => indexes,
             None => scan::rebuild_indexes(self, index_interval_bytes)?,
         };
-        let aborted = self.load_aborted()?;
-        // Last: a file that was removed meanwhile reads as one that never was.
         self.check_not_retired()?;
-        let loaded = Arc::new(Indexes { offsets, times, aborted });
-        *self.indexes.lock() = Some(Arc::clone(&loaded));
+        let loaded = Arc::new(loaded);
+        self.set_indexes(&loaded);
         Ok(loaded)
     }
 
-    /// The two indexes that the segment's data alone can replace.
-    fn load_searched(&self) -> Result<Option<(OffsetIndex, TimeIndex)>> {
+    fn set_indexes(&self, indexes: &Arc<Indexes>) {
+        *self.indexes.lock() = Some(Arc::clone(indexes));
+    }
+
+    fn load_indexes(&self) -> Result<Option<Indexes>> {
         let size = self.size();
         let Some(bytes) = self.read_index(FileKind::OffsetIndex)? else { return Ok(None) };
         let Ok(offsets) = OffsetIndex::decode(self.base, &bytes, size) else { return Ok(None) };
         let Some(bytes) = self.read_index(FileKind::TimeIndex)? else { return Ok(None) };
         let end = self.end().unwrap_or(Offset::new(i64::MAX));
         let Ok(times) = TimeIndex::decode(self.base, &bytes, end) else { return Ok(None) };
-        // Either no record has a time, or Kafka lost the file and made an empty one.
-        if times.last().is_none() && size > 0 {
-            return Ok(None);
-        }
-        Ok(Some((offsets, times)))
+        Ok(Some(Indexes { offsets, times, is_own: false }))
     }
 
-    /// The aborted transactions. Recovery has seen to it that there are, unless Kafka wrote the log
-    /// and there is none in the segment (D-39). To go on without them would show readers what was
-    /// aborted.
-    fn load_aborted(&self) -> Result<AbortedIndex> {
-        let Some(bytes) = self.read_index(FileKind::TxnIndex)? else {
-            return Ok(AbortedIndex::new(self.base));
+    /// The aborted transactions whose marker lies in the segment; `None` if the file is missing or
+    /// damaged and they must be found again, which takes more than this segment
+    /// (`log::recover::rebuild_aborted`).
+    ///
+    /// # Errors
+    /// [`ErrorKind::NewerFormat`]: the file is somebody's. [`ErrorKind::Io`].
+    pub(crate) fn aborted(&self) -> Result<Option<Arc<AbortedIndex>>> {
+        if let Some(aborted) = self.aborted.lock().as_ref() {
+            return Ok(Some(Arc::clone(aborted)));
+        }
+        let decoded = match self.read_index(FileKind::TxnIndex)? {
+            None if self.may_lack_txn_index => AbortedIndex::new(self.base),
+            None => return Ok(None),
+            Some(bytes) => match AbortedIndex::decode(self.base, &bytes) {
+                Ok(aborted) => aborted,
+                Err(newer @ IndexDamage::NewerVersion { .. }) => {
+                    let context = format!("read {}", self.path(FileKind::TxnIndex).display());
+                    return Err(Error::with_source(ErrorKind::NewerFormat, context, newer));
+                }
+                Err(_damage) => return Ok(None),
+            },
         };
-        AbortedIndex::decode(self.base, &bytes).map_err(|damage| {
-            let path = self.path(FileKind::TxnIndex);
-            let next = self.end().unwrap_or(Offset::new(i64::MAX));
-            let context = format!("{} was damaged since the log was opened", path.display());
-            Error::with_source(ErrorKind::Corrupt { first: self.base, next }, context, damage)
-        })
+        self.check_not_retired()?;
+        Ok(Some(self.set_aborted(decoded)))
+    }
+
+    /// Keeps the aborted transactions that were found again.
+    pub(crate) fn set_aborted(&self, aborted: AbortedIndex) -> Arc<AbortedIndex> {
+        let aborted = Arc::new(aborted);
+        *self.aborted.lock() = Some(Arc::clone(&aborted));
+        aborted
+    }
+
+    /// Writes the transaction index anew. The caller has the right to change the log's files.
+    pub(crate) fn store_aborted(&self, aborted: &AbortedIndex) -> io::Result<()> {
+        self.write_index(FileKind::TxnIndex, &aborted.encode())
     }
 
     fn read_index(&self, kind: FileKind) -> Result<Option<Vec<u8>>> {
@@ -273,8 +299,11 @@ impl Segment {
         if let Some(indexes) = indexes {
             self.write_index(FileKind::OffsetIndex, &indexes.offsets.encode())?;
             self.write_index(FileKind::TimeIndex, &indexes.times.encode())?;
+        }
+        let aborted = self.aborted.lock().clone();
+        if let Some(aborted) = aborted {
             // Even if it is empty: a missing one means that it must be built again.
-            self.write_index(FileKind::TxnIndex, &indexes.aborted.encode())?;
+            self.store_aborted(&aborted)?;
         }
         self.storage.sync_dir(&self.dir).map_err(flush_failed)?;
         // The next user opens it for reading only: nothing can write it any more.

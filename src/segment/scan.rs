@@ -3,10 +3,10 @@
 //! The scanner yields one checked batch after the other and stops at the first place that is none.
 //! It does not judge what that place is — a clean end, a torn tail, damage: `log::recover` does.
 
-use super::Segment;
+use super::{Indexes, Segment};
 use crate::batch::{Batch, HEADER_BYTES};
 use crate::error::{Error, Result};
-use crate::index::{OffsetIndex, SegmentIndexer, TimeIndex};
+use crate::index::SegmentIndexer;
 use crate::io::File;
 use crate::types::Offset;
 use std::io;
@@ -39,12 +39,26 @@ pub(crate) struct Scanner {
     len: u64,
     window: Vec<u8>,
     window_start: u64,
+    window_bytes: usize,
 }
 
 impl Scanner {
     /// Scans the first `len` bytes of `file` from `position` on.
     pub(crate) fn new(file: Arc<dyn File>, position: u64, len: u64) -> Self {
-        Self { file, position, len, window: Vec::new(), window_start: position }
+        Self {
+            file,
+            position,
+            len,
+            window: Vec::new(),
+            window_start: position,
+            window_bytes: WINDOW_BYTES,
+        }
+    }
+
+    /// Reads little more than it is asked for: for a look at one batch.
+    pub(crate) fn with_small_window(mut self) -> Self {
+        self.window_bytes = 4 << 10;
+        self
     }
 
     /// Where the next batch is expected.
@@ -102,7 +116,7 @@ impl Scanner {
         }
         let left = usize::try_from(self.len - self.position).unwrap_or(usize::MAX);
         self.window.clear();
-        self.window.resize(want.max(WINDOW_BYTES).min(left), 0);
+        self.window.resize(want.max(self.window_bytes).min(left), 0);
         self.window_start = self.position;
         let mut filled = 0;
         while filled < self.window.len() {
@@ -157,16 +171,12 @@ impl Observed {
     }
 }
 
-/// Rebuilds the indexes of a sealed segment that its data alone determines; which transactions were
-/// aborted it does not: one may have begun in an earlier segment. Batches behind damage are found
-/// again by the base offsets that follow, so a bad batch costs its own entries only.
+/// Rebuilds offset and time index of a sealed segment from its data. Batches behind damage are found again
+/// by the base offsets that follow, so a bad batch costs its own entries only.
 ///
 /// # Errors
 /// [`ErrorKind::Io`](crate::ErrorKind::Io) if the data cannot be read.
-pub(crate) fn rebuild_indexes(
-    segment: &Segment,
-    interval_bytes: u32,
-) -> Result<(OffsetIndex, TimeIndex)> {
+pub(crate) fn rebuild_indexes(segment: &Segment, interval_bytes: u32) -> Result<Indexes> {
     let mut indexer = SegmentIndexer::new(segment.base(), interval_bytes);
     let mut scanner = Scanner::new(segment.file()?, 0, segment.size());
     let mut expected = segment.base();
@@ -194,7 +204,8 @@ pub(crate) fn rebuild_indexes(
         }
     }
     indexer.close();
-    Ok((indexer.offsets().clone(), indexer.times().clone()))
+    let (offsets, times) = (indexer.offsets().clone(), indexer.times().clone());
+    Ok(Indexes { offsets, times, is_own: true })
 }
 
 /// Looks for the next batch behind damage: one whose checksum is right and whose base offset is

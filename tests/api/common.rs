@@ -425,3 +425,9 @@ pub(crate) fn emptied(batch: Vec<u8>) -> Vec<u8> {
         bytes[57..61].copy_from_slice(&0_i32.to_be_bytes());
     })
 }
+
+/// A batch of `count` records of a producer.
+pub(crate) fn produced(pid: i64, epoch: i16, sequence: i32, count: usize, txn: bool) -> Vec<u8> {
+    let draft = Draft::of(pid, epoch, sequence).records(count);
+    if txn { draft.txn().build() } else { draft.build() }
+}

@@ -246,7 +246,9 @@ fn an_active_segment_ends_in_zeroes_and_the_trailer_of_its_last_group() {
     let check = |durable_end: i64, group_end: i64| {
         let bytes = fs::read(&path).unwrap();
         assert_eq!(bytes.len() % 4096, 0);
-        let trailer = bytes.len() - 64;
+        let trailers = (1..=bytes.len() / 4096).map(|block| block * 4096 - 64);
+        let trailer = trailers.rev().find(|at| bytes[*at..].starts_with(b"oncelogW")).unwrap();
+        assert!(bytes[trailer + 64..].iter().all(|byte| *byte == 0), "blocks written ahead");
         let number = |at: usize| i64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
         let end = usize::try_from(number(trailer + 40)).unwrap();
         assert_eq!(batches(&bytes[..end]).last().unwrap().last + 1, group_end);
@@ -254,7 +256,7 @@ fn an_active_segment_ends_in_zeroes_and_the_trailer_of_its_last_group() {
         assert_eq!(bytes[trailer..trailer + 16], *b"oncelogW\0\0\0\0\0\x01\0\0");
         assert_eq!([16, 24, 32].map(|at| number(trailer + at)), [0, durable_end, group_end]);
         assert_eq!(bytes[trailer + 48..trailer + 60], [0; 12]);
-        let crc = u32::from_be_bytes(bytes[trailer + 60..].try_into().unwrap());
+        let crc = u32::from_be_bytes(bytes[trailer + 60..trailer + 64].try_into().unwrap());
         assert_eq!(crc, crc32c(&bytes[trailer..trailer + 60]));
     };
     check(0, first_end);

@@ -4,6 +4,7 @@
 //! a minute later. So [`limit::Limit`] takes the best the device can do in the same run, right before
 //! and after what is measured, and what is reported is the ratio.
 
+pub mod foreign;
 pub mod limit;
 pub mod load;
 pub mod place;

@@ -4,8 +4,11 @@
 use crate::Outcome;
 use crate::stats::Sample;
 use bytes::Bytes;
-use oncelog::batch::BatchBuilder;
-use oncelog::{AppendOptions, Engine, EngineOptions, Log, LogConfig, LogName};
+use oncelog::batch::{BatchBuilder, EndMarker, MarkerKind, marker_batch};
+use oncelog::{
+    AppendOptions, Engine, EngineOptions, LeaderEpoch, Log, LogConfig, LogName, Offset,
+    ProducerEpoch, ProducerId,
+};
 use std::path::Path;
 use std::sync::Barrier;
 use std::thread;
@@ -124,4 +127,97 @@ pub fn drive_log(log: &Log, batch: &Bytes, writers: usize, duration: Duration) -
             Ok(())
         },
     )
+}
+
+/// A producer whose next batch is the last one with another sequence.
+#[derive(Debug)]
+pub struct Producer {
+    batch: Vec<u8>,
+    id: i64,
+    sent: usize,
+}
+
+/// Where a batch's header has these fields.
+const CRC_AT: usize = 17;
+const ATTRIBUTES_AT: usize = 21;
+const FIRST_TIMESTAMP_AT: usize = 27;
+const PRODUCER_ID_AT: usize = 43;
+const PRODUCER_EPOCH_AT: usize = 51;
+const SEQUENCE_AT: usize = 53;
+
+impl Producer {
+    /// Batches of one record with `len` bytes, idempotent and, if asked, in transactions.
+    ///
+    /// # Errors
+    /// If they are too long.
+    pub fn new(id: i64, len: usize, transactional: bool) -> Outcome<Self> {
+        let mut producer = Self { batch: batch(len)?.to_vec(), id, sent: 0 };
+        if transactional {
+            producer.put(ATTRIBUTES_AT, &16_i16.to_be_bytes());
+        }
+        producer.put(PRODUCER_EPOCH_AT, &0_i16.to_be_bytes());
+        producer.become_producer(id);
+        Ok(producer)
+    }
+
+    /// The same without a producer id.
+    ///
+    /// # Errors
+    /// If they are too long.
+    pub fn plain(len: usize) -> Outcome<Self> {
+        Ok(Self { batch: batch(len)?.to_vec(), id: -1, sent: 0 })
+    }
+
+    /// Goes on as another producer, which begins with sequence 0.
+    pub fn become_producer(&mut self, id: i64) {
+        self.id = id;
+        self.sent = 0;
+        self.put(PRODUCER_ID_AT, &id.to_be_bytes());
+    }
+
+    /// Goes on with another epoch.
+    pub fn next_epoch(&mut self, epoch: i16) {
+        self.put(PRODUCER_EPOCH_AT, &epoch.to_be_bytes());
+    }
+
+    /// The next batch. A plain one is sealed like the others, with another timestamp.
+    pub fn next(&mut self) -> &[u8] {
+        let nth = i32::try_from(self.sent).unwrap_or(i32::MAX);
+        self.sent += 1;
+        if self.id >= 0 {
+            self.put(SEQUENCE_AT, &nth.to_be_bytes());
+        } else {
+            let time = (TIMESTAMP_MS + i64::from(nth % 1000)).to_be_bytes();
+            self.put(FIRST_TIMESTAMP_AT, &time);
+            self.put(FIRST_TIMESTAMP_AT + 8, &time);
+        }
+        let crc = crc32c::crc32c(self.batch.get(ATTRIBUTES_AT..).unwrap_or_default());
+        self.put(CRC_AT, &crc.to_be_bytes());
+        &self.batch
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> i64 {
+        self.id
+    }
+
+    /// How many batches it gave.
+    #[must_use]
+    pub fn sent(&self) -> usize {
+        self.sent
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        self.batch[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+}
+
+/// A commit marker of a producer.
+#[must_use]
+pub fn marker(producer: i64) -> Bytes {
+    let commit = EndMarker::new(MarkerKind::Commit, 0);
+    let (id, epoch) = (ProducerId::new(producer), ProducerEpoch::new(0));
+    let bytes = marker_batch(Offset::ZERO, LeaderEpoch::NONE, id, epoch, commit, TIMESTAMP_MS);
+    Bytes::copy_from_slice(&bytes)
 }

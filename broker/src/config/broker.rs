@@ -94,6 +94,8 @@ const INT: Kind = Kind::Int(0, i32::MAX);
 const POSITIVE: Kind = Kind::Int(1, i32::MAX);
 const LONG: Kind = Kind::Long(0, i64::MAX);
 const LONG_OR_OFF: Kind = Kind::Long(-1, i64::MAX);
+pub(super) const CODEC: Kind =
+    Kind::OneOf(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]);
 
 broker_keys! {
     /// The id of this broker in cluster metadata.
@@ -156,6 +158,12 @@ broker_keys! {
     offset_metadata_max_bytes: i32 = "offset.metadata.max.bytes", INT, Some("4096");
     /// How long the offsets of a group without members are kept, in minutes.
     offsets_retention_minutes: i32 = "offsets.retention.minutes", POSITIVE, Some("10080");
+    /// How often offsets that have expired are looked for, in ms.
+    offsets_retention_check_interval_ms: i64 = "offsets.retention.check.interval.ms", Kind::Long(1, i64::MAX), Some("600000");
+    /// Partitions of __consumer_offsets; read when the first group is formed, and never again.
+    offsets_topic_num_partitions: i32 = "offsets.topic.num.partitions", Kind::Int(1, 10_000), Some("50");
+    /// Codec that batches are stored with; producer keeps each batch as it comes.
+    compression_type: String = "compression.type", CODEC, Some("producer");
     /// Largest request, in bytes.
     socket_request_max_bytes: i32 = "socket.request.max.bytes", POSITIVE, Some("104857600");
     /// Most bytes of one Fetch response.

@@ -1,10 +1,11 @@
 //! The broker's configuration: Kafka's property names, from a file and from the command line.
 //!
 //! The later source wins: default, file, `--set`. A value out of bounds is an error; a key of
-//! Kafka that means nothing on one node is accepted and counted in one warning; a key nobody knows
-//! is a warning with the nearest name, or an error when asked to be strict.
+//! Kafka's that has no effect here is accepted with a warning that says so; a key nobody knows is a
+//! warning with the nearest name, or an error when asked to be strict.
 
 mod broker;
+mod foreign;
 mod kind;
 mod properties;
 mod suggest;
@@ -12,8 +13,11 @@ mod topic;
 
 pub use broker::Settings;
 pub(crate) use broker::{KEYS, Key};
-pub(crate) use topic::{Overrides, TOPIC_KEYS, TopicKey, check_overrides, log_config};
+pub(crate) use foreign::{FIXED, Fixed};
+pub(crate) use kind::Kind;
+pub(crate) use topic::{Overrides, TOPIC_KEYS, TopicKey, check_overrides, log_config, topic_value};
 
+use foreign::Foreign;
 use std::collections::BTreeSet;
 
 /// The settings, and what the operator should hear about them.
@@ -26,84 +30,15 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// Names of keys that were given a value.
     given: BTreeSet<String>,
-    meaningless: Vec<String>,
     unknown: Vec<String>,
+    without_effect: Vec<String>,
+    insecure: Vec<String>,
+    unused: Vec<String>,
 }
 
-/// First words of keys that Kafka knows and that mean nothing to a single node without replicas,
-/// controllers, ZooKeeper or listeners to secure.
-const MEANINGLESS: &[&str] = &[
-    "add.partitions.",
-    "alter.",
-    "authorizer.",
-    "background.threads",
-    "broker.",
-    "cluster.",
-    "compression.",
-    "connection.failed.",
-    "connections.max.reauth",
-    "controlled.",
-    "controller.",
-    "cordoned.",
-    "create.topic.policy.",
-    "delegation.",
-    "delete.records.purgatory.",
-    "eligible.leader.",
-    "fetch.purgatory.",
-    "follower.",
-    "group.consumer.",
-    "group.coordinator.",
-    "group.share.",
-    "group.streams.",
-    "initial.broker.",
-    "inter.broker.",
-    "internal.",
-    "kafka.",
-    "leader.",
-    "listener.",
-    "listeners",
-    "log.cleaner.",
-    "log.dir",
-    "log.flush.",
-    "log.initial.",
-    "log.local.",
-    "log.preallocate",
-    "log.retention.check.",
-    "log.roll.jitter.",
-    "max.connection",
-    "max.request.partition.",
-    "metadata.",
-    "metric",
-    "min.insync.",
-    "num.io.",
-    "num.network.",
-    "num.recovery.",
-    "num.replica.",
-    "offsets.",
-    "password.",
-    "principal.",
-    "process.roles",
-    "producer.id.",
-    "producer.purgatory.",
-    "queued.max.requests",
-    "quota.",
-    "remote.",
-    "replica.",
-    "replication.",
-    "request.timeout.ms",
-    "reserved.broker.",
-    "sasl.",
-    "security.",
-    "share.coordinator.",
-    "socket.",
-    "ssl.",
-    "telemetry.",
-    "transaction.",
-    "transactional.",
-    "unclean.",
-    "unstable.",
-    "zookeeper.",
-];
+/// Edits by which a misspelt key may differ from one of ours and be taken for it rather than for
+/// one of Kafka's.
+const SLIP_MAX: usize = 2;
 
 impl Config {
     /// Defaults, overridden by the text of a properties file and then by `key=value` settings.
@@ -134,9 +69,7 @@ impl Config {
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-            let known_to_kafka = MEANINGLESS.iter().any(|prefix| name.starts_with(prefix));
-            let list = if known_to_kafka { &mut self.meaningless } else { &mut self.unknown };
-            list.push(name.to_owned());
+            self.note_foreign(name, value);
             return Ok(());
         };
         key.kind.check(value).map_err(|accepts| format!("{name} = {value:?} is not {accepts}"))?;
@@ -162,20 +95,44 @@ impl Config {
         }
     }
 
+    /// Takes note of a key that is no setting of this broker.
+    fn note_foreign(&mut self, name: &str, value: &str) {
+        let slip = || suggest::within(name, SLIP_MAX, KEYS.iter().map(|key| key.name)).is_some();
+        match foreign::find(name) {
+            Some(Foreign::Flag(flag)) => self
+                .without_effect
+                .push(format!("{name} is ignored; {flag} on the command line says it")),
+            Some(Foreign::Fixed(fixed)) if fixed.value == value => {}
+            Some(Foreign::Fixed(fixed)) => self
+                .without_effect
+                .push(format!("{name} = {value} is ignored; here it is always {}", fixed.value)),
+            Some(Foreign::Security) => self.insecure.push(name.to_owned()),
+            Some(Foreign::Unused) if !slip() => self.unused.push(name.to_owned()),
+            _ => self.unknown.push(name.to_owned()),
+        }
+    }
+
     fn conclude(&mut self, strict: bool) -> Result<(), String> {
         let unknown = self.unknown.iter().map(|name| {
             match suggest::nearest(name, KEYS.iter().map(|key| key.name)) {
                 Some(near) => format!("unknown key {name}; did you mean {near}?"),
-                None => format!("unknown key {name} is ignored"),
+                None => format!("unknown key {name}"),
             }
         });
         let mut warnings: Vec<String> = unknown.collect();
         if let (true, Some(first)) = (strict, warnings.first()) {
             return Err(first.clone());
         }
-        if !self.meaningless.is_empty() {
-            let names = self.meaningless.join(", ");
-            warnings.push(format!("keys without effect on a single node are ignored: {names}"));
+        warnings.append(&mut self.without_effect);
+        if !self.insecure.is_empty() {
+            let names = self.insecure.join(", ");
+            warnings.push(format!(
+                "this broker neither encrypts nor authenticates; without effect: {names}"
+            ));
+        }
+        if !self.unused.is_empty() {
+            let names = self.unused.join(", ");
+            warnings.push(format!("keys that this broker has no use for are ignored: {names}"));
         }
         self.warnings = warnings;
         Ok(())
@@ -222,10 +179,29 @@ mod tests {
     fn unknown_keys_warn_with_the_nearest_name_or_are_fatal_when_strict() {
         let given = sets(&["num.partition=2", "zookeeper.connect=x", "log.dirs=/tmp"]);
         let warnings = Config::load(None, &given, false).unwrap().warnings;
-        assert_eq!(warnings.len(), 2);
+        assert_eq!(warnings.len(), 3);
         assert!(warnings[0].contains("did you mean num.partitions?"));
-        assert!(warnings[1].ends_with("zookeeper.connect, log.dirs"));
+        assert_eq!(warnings[1], "log.dirs is ignored; --data-dir on the command line says it");
+        assert!(warnings[2].ends_with("are ignored: zookeeper.connect"));
         assert!(Config::load(None, &given, true).unwrap_err().contains("num.partitions"));
+    }
+
+    #[test]
+    fn keys_of_kafka_that_change_nothing_here_say_so() {
+        let given = sets(&[
+            "offsets.topic.replication.factor=1",
+            "min.insync.replicas=2",
+            "ssl.keystore.location=/k",
+            "sasl.enabled.mechanisms=PLAIN",
+            "socket.request.max.byte=5",
+        ]);
+        let expected = [
+            "unknown key socket.request.max.byte; did you mean socket.request.max.bytes?",
+            "min.insync.replicas = 2 is ignored; here it is always 1",
+            "this broker neither encrypts nor authenticates; without effect: \
+             ssl.keystore.location, sasl.enabled.mechanisms",
+        ];
+        assert_eq!(Config::load(None, &given, false).unwrap().warnings, expected);
     }
 
     #[test]

@@ -2,7 +2,15 @@
 
 /// The known name closest to `name`, if it is close enough to be what was meant.
 pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (name.chars().count() / 3).max(1);
+    within(name, (name.chars().count() / 3).max(1), known)
+}
+
+/// The known name closest to `name`, if at most `limit` edits away.
+pub(super) fn within<'a>(
+    name: &str,
+    limit: usize,
+    known: impl Iterator<Item = &'a str>,
+) -> Option<&'a str> {
     known
         .map(|candidate| (distance(name, candidate), candidate))
         .filter(|(distance, _)| *distance <= limit)

@@ -3,7 +3,7 @@
 //! Kafka's whole set is known, so that a topic created with any of them is accepted and described
 //! back. Those that the engine has no use for on one node are kept and have no effect.
 
-use super::broker::Settings;
+use super::broker::{CODEC, Settings};
 use super::kind::{Kind, words_of};
 use oncelog::{CleanupPolicy, Durability, LogConfig, TimestampType};
 use std::collections::BTreeMap;
@@ -27,8 +27,6 @@ pub(crate) type Overrides = BTreeMap<String, String>;
 const LONG: Kind = Kind::Long(0, i64::MAX);
 const LONG_OR_OFF: Kind = Kind::Long(-1, i64::MAX);
 const POLICY: Kind = Kind::List(&["delete", "compact"]);
-const CODEC: Kind =
-    Kind::OneOf(&["producer", "uncompressed", "none", "gzip", "snappy", "lz4", "zstd"]);
 const TIMESTAMP: Kind = Kind::OneOf(&["CreateTime", "LogAppendTime"]);
 const FOREVER: &str = "9223372036854775807";
 
@@ -45,7 +43,7 @@ pub(crate) const TOPIC_KEYS: &[TopicKey] = &[
     from_broker("cleanup.policy", POLICY, "log.cleanup.policy"),
     own("compression.gzip.level", Kind::Int(-1, 9), "-1"),
     own("compression.lz4.level", Kind::Int(1, 17), "9"),
-    own("compression.type", CODEC, "producer"),
+    from_broker("compression.type", CODEC, "compression.type"),
     own("compression.zstd.level", Kind::Int(-131_072, 22), "3"),
     own("delete.retention.ms", LONG, "86400000"),
     from_broker("file.delete.delay.ms", LONG, "log.segment.delete.delay.ms"),
@@ -107,12 +105,17 @@ pub(crate) fn check_overrides(overrides: &Overrides) -> Result<(), String> {
     Ok(())
 }
 
-/// The engine's configuration of a topic with these overrides.
-pub(crate) fn log_config(settings: &Settings, overrides: &Overrides) -> LogConfig {
-    let text = |name: &str| match overrides.get(name) {
+/// The value of a key for a topic: its own, else the broker's, else the default.
+pub(crate) fn topic_value(name: &str, settings: &Settings, overrides: &Overrides) -> String {
+    match overrides.get(name) {
         Some(value) => value.clone(),
         None => TopicKey::find(name).map(|key| key.inherited(settings)).unwrap_or_default(),
-    };
+    }
+}
+
+/// The engine's configuration of a topic with these overrides.
+pub(crate) fn log_config(settings: &Settings, overrides: &Overrides) -> LogConfig {
+    let text = |name: &str| topic_value(name, settings, overrides);
     // Every value passed its key's Kind, so a failed parse cannot happen; 0 would be refused by
     // the engine's own validation rather than do harm.
     let long = |name: &str| text(name).parse::<i64>().unwrap_or_default();

@@ -39,13 +39,16 @@ impl Broker {
         }
     }
 
-    pub(super) fn find_coordinator(
+    pub(super) async fn find_coordinator(
         &self,
         version: i16,
         request: FindCoordinatorRequest,
     ) -> FindCoordinatorResponse {
         let (code, message) = match request.key_type {
-            KEY_GROUP => (Code::None, None),
+            KEY_GROUP => match self.topics.offsets_topic().await {
+                Ok(_) => (Code::None, None),
+                Err(error) => (Code::CoordinatorNotAvailable, Some(error.to_string().into())),
+            },
             KEY_TRANSACTION => (
                 Code::CoordinatorNotAvailable,
                 Some(Str::from_static("transactions are not served by this version")),

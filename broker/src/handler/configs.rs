@@ -1,7 +1,7 @@
 //! DescribeConfigs: topics and this broker, with where each value comes from (B-17).
 
 use super::{Broker, Code};
-use crate::config::{KEYS, TOPIC_KEYS, TopicKey};
+use crate::config::{FIXED, Fixed, KEYS, Kind, TOPIC_KEYS, TopicKey};
 use crate::protocol::describe_configs::{
     DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResult,
     DescribeConfigsSynonym,
@@ -115,7 +115,21 @@ impl Broker {
                 ..DescribeConfigsResourceResult::default()
             }
         };
-        KEYS.iter().map(describe).collect()
+        KEYS.iter().map(describe).chain(FIXED.iter().map(fixed_config)).collect()
+    }
+}
+
+/// A key of Kafka's that this broker lets nobody choose.
+fn fixed_config(fixed: &Fixed) -> DescribeConfigsResourceResult {
+    DescribeConfigsResourceResult {
+        name: Str::from_static(fixed.name),
+        value: Some(Str::from_static(fixed.value)),
+        read_only: true,
+        config_source: SOURCE_DEFAULT,
+        synonyms: vec![synonym(fixed.name, fixed.value, SOURCE_DEFAULT)],
+        config_type: Kind::Text.wire_type(),
+        documentation: Some(Str::from_static(fixed.doc)),
+        ..DescribeConfigsResourceResult::default()
     }
 }
 

@@ -45,6 +45,12 @@ impl Broker {
         request: Request,
     ) -> Verdict {
         let (groups, version) = (&self.groups, call.version);
+        let writes = matches!(request, Request::JoinGroup(_) | Request::OffsetCommit(_));
+        // For a client that did not look for its coordinator first. Without the topic nothing that
+        // it asks could be kept.
+        if writes && self.topics.offsets_topic().await.is_err() {
+            return Verdict::Close;
+        }
         match request {
             Request::JoinGroup(request) => {
                 let name = header.client_id.as_deref().unwrap_or_default();
@@ -67,8 +73,12 @@ impl Broker {
     }
 }
 
-/// The coordinator's share of the settings.
-pub(super) fn group_config(settings: &crate::config::Settings) -> group::Config {
+/// The coordinator's share of the settings. `partitions` are those of the topic that keeps groups,
+/// if it exists: what was given then holds, whatever the setting says now.
+pub(super) fn group_config(
+    settings: &crate::config::Settings,
+    partitions: Option<i32>,
+) -> group::Config {
     group::Config {
         initial_rebalance_delay_ms: settings.group_initial_rebalance_delay_ms,
         min_session_timeout_ms: settings.group_min_session_timeout_ms,
@@ -76,6 +86,7 @@ pub(super) fn group_config(settings: &crate::config::Settings) -> group::Config 
         group_max_size: settings.group_max_size,
         offset_metadata_max_bytes: settings.offset_metadata_max_bytes,
         offsets_retention_minutes: settings.offsets_retention_minutes,
-        ..group::Config::default()
+        offsets_retention_check_interval_ms: settings.offsets_retention_check_interval_ms,
+        offsets_partitions: partitions.unwrap_or(settings.offsets_topic_num_partitions),
     }
 }

@@ -13,17 +13,20 @@ mod identity;
 mod metadata;
 mod offsets;
 mod produce;
+mod recompress;
+mod record_errors;
 mod records;
 mod topics;
 
 pub(crate) use code::Code;
+pub(crate) use recompress::codec_named;
 
 use crate::config::Config;
 use crate::fetch_session::FetchSessions;
 use crate::group;
 use crate::producer_ids::ProducerIds;
 use crate::protocol::{Reader, Request, RequestHeader, Response, Uuid};
-use crate::topics::Registry;
+use crate::topics::{OFFSETS_TOPIC, Registry};
 use bytes::Bytes;
 use groups::{GroupHost, group_config};
 use oncelog::{Engine, LeaderEpoch, Log};
@@ -107,8 +110,10 @@ impl Broker {
         let slots = settings.max_incremental_fetch_session_cache_slots;
         let cluster_id = Uuid(metadata.cluster_id()).to_string();
         let host = Arc::new(GroupHost { topics: topics.clone() });
+        let partitions = topics.find(OFFSETS_TOPIC).map(|topic| topic.partition_count());
+        let groups = group_config(settings, partitions);
         Ok(Self {
-            groups: group::Coordinator::open(group_config(settings), &engine, host)?,
+            groups: group::Coordinator::open(groups, &engine, host)?,
             address,
             cluster_id,
             producer_ids: ProducerIds::new(metadata, settings.node_id, next_producer_id),
@@ -117,6 +122,22 @@ impl Broker {
             config,
             may_lead: Handle::current().metrics().num_workers() > 1,
         })
+    }
+
+    /// What the operator should hear about the state that was found.
+    pub(crate) fn notices(&self) -> Vec<String> {
+        let report = self.groups.load_report();
+        let damage = report.damage.iter().map(|damage| {
+            format!("a part of {OFFSETS_TOPIC} cannot be read, commits in it are lost: {damage}")
+        });
+        let mut notices: Vec<String> = damage.collect();
+        if report.undecodable_records > 0 {
+            let count = report.undecodable_records;
+            notices.push(format!(
+                "{OFFSETS_TOPIC} holds {count} records that this version cannot read; they are kept"
+            ));
+        }
+        notices
     }
 
     /// Serves one frame.
@@ -158,7 +179,7 @@ impl Broker {
             Request::DeleteRecords(r) => call.answer(self.delete_records(r).await),
             Request::InitProducerId(r) => call.answer(self.init_producer_id(version, &r).await),
             Request::OffsetForLeaderEpoch(r) => call.answer(self.offset_for_leader_epoch(r).await),
-            Request::FindCoordinator(r) => call.answer(self.find_coordinator(version, r)),
+            Request::FindCoordinator(r) => call.answer(self.find_coordinator(version, r).await),
             Request::DescribeConfigs(r) => call.answer(self.describe_configs(r)),
             Request::DescribeCluster(r) => call.answer(self.describe_cluster(&r)),
             other => self.dispatch_group(client.peer.ip(), header, call, other).await,

@@ -4,9 +4,13 @@
 //! (`log.durability`, by default a flush to stable storage) is reached. `acks` 0 is not answered,
 //! and an error closes the connection, which is all that its client can notice.
 
+use super::recompress::recompressed;
+use super::record_errors::record_errors;
 use super::{Broker, Call, Code, Reply, Verdict};
+use crate::blocking::blocking;
 use crate::protocol::produce::{
-    PartitionProduceData, PartitionProduceResponse, TopicProduceData, TopicProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, TopicProduceData,
+    TopicProduceResponse,
 };
 use crate::protocol::{ProduceRequest, ProduceResponse, Str};
 use crate::topics::Topic;
@@ -50,13 +54,15 @@ struct StagedPartition {
 struct Refused {
     code: Code,
     message: Option<String>,
+    /// The records at fault, if it was not the whole batch.
+    records: Vec<BatchIndexAndErrorMessage>,
     /// The log start offset, for the codes that carry it.
     log_start_offset: i64,
 }
 
 impl Refused {
     fn code(code: Code) -> Self {
-        Self { code, message: None, log_start_offset: -1 }
+        Self { code, message: None, records: Vec::new(), log_start_offset: -1 }
     }
 
     fn by_engine(error: &Error, log: Option<&Log>) -> Self {
@@ -73,6 +79,7 @@ impl Refused {
         Self {
             code,
             message: Some(error.to_string()),
+            records: Vec::new(),
             log_start_offset: if carries_start { start } else { -1 },
         }
     }
@@ -133,11 +140,11 @@ impl Broker {
         data: &PartitionProduceData,
         wait: Duration,
     ) -> Result<(Log, AppendTicket), Refused> {
-        let records = data.records.as_deref().unwrap_or_default();
+        let records = data.records.clone().unwrap_or_default();
         if records.is_empty() {
             return Err(Refused::code(Code::InvalidRecord));
         }
-        let codec = attributes(records).map(|attributes| attributes & CODEC_MASK);
+        let codec = attributes(&records).map(|attributes| attributes & CODEC_MASK);
         if version < ZSTD_SINCE && codec == Some(CODEC_ZSTD) {
             return Err(Refused::code(Code::UnsupportedCompression));
         }
@@ -146,11 +153,23 @@ impl Broker {
         }
         let log = self.topics.log(topic, data.index).await;
         let log = log.map_err(|error| Refused::by_engine(&error, None))?;
-        match append(&log, records, wait).await {
+        let records = stored_form(topic, records).await;
+        let records = records.map_err(|error| Refused::by_engine(&error, Some(&log)))?;
+        match append(&log, &records, wait).await {
             Ok(ticket) => Ok((log, ticket)),
-            Err(error) => Err(Refused::by_engine(&error, Some(&log))),
+            Err(error) => {
+                let refused = Refused::by_engine(&error, Some(&log));
+                let at_fault = record_errors(refused.code, &records, &topic.config);
+                Err(Refused { records: at_fault, ..refused })
+            }
         }
     }
+}
+
+/// The batch as the topic stores it. Recompressing takes long enough to be done elsewhere.
+async fn stored_form(topic: &Topic, records: Bytes) -> oncelog::Result<Bytes> {
+    let Some(codec) = topic.codec else { return Ok(records) };
+    blocking(move || Ok(recompressed(&records, codec)?.unwrap_or(records))).await
 }
 
 /// Bytes of records in a request.
@@ -261,6 +280,7 @@ fn answer(index: i32, outcome: Result<Appended, Refused>) -> PartitionProduceRes
             error_code: refused.code.get(),
             base_offset: -1,
             log_start_offset: refused.log_start_offset,
+            record_errors: refused.records,
             error_message: refused.message.map(Str::from),
             ..PartitionProduceResponse::default()
         },

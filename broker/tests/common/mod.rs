@@ -46,6 +46,12 @@ impl Node {
         Self { server, ..self }
     }
 
+    /// Closes cleanly and starts again with other settings.
+    pub(crate) async fn restart_with(self, settings: &[&str]) -> Self {
+        let settings = settings.iter().map(|s| (*s).to_owned()).collect();
+        Self { settings, ..self }.restart().await
+    }
+
     /// Closes cleanly, changes the directory behind the server's back, and starts again.
     pub(crate) async fn restart_after(self, change: impl FnOnce(&Engine)) -> Self {
         self.server.shutdown().await.unwrap();

@@ -43,7 +43,8 @@ impl Loader {
         ));
         segment.set_size(walk.end);
         segment.set_largest_timestamp_ms(largest);
-        segment.roll(end, walk.into_indexes());
+        let (indexes, aborted) = walk.into_indexes();
+        segment.roll(end, indexes, aborted);
         self.expected = self.expected.max(end);
         self.to_seal.push(Arc::clone(&segment));
         self.segments.push(segment);

@@ -63,7 +63,6 @@ impl Loader {
         self.replay_from = first;
         self.restore_producers(&states, &snapshots, log_start)?;
         self.load_epochs()?;
-        self.ensure_aborted_indexes()?;
         let active = self.load_segments(log_start)?;
         self.make_durable()?;
         let end = self.expected;
@@ -193,7 +192,9 @@ impl Loader {
         // Unknown counts as latest: such a segment is searched by time and kept by retention.
         let largest = largest.map_or(i64::MAX, |(timestamp, _)| timestamp);
         let dir = Arc::clone(&self.source.path);
-        self.segments.push(Arc::new(Segment::sealed(storage, dir, base, end, size, largest)));
+        let lacking = self.trusts_absence();
+        let segment = Segment::sealed(storage, dir, base, end, size, largest, lacking);
+        self.segments.push(Arc::new(segment));
         Ok(())
     }
 

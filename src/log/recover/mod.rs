@@ -17,12 +17,14 @@
 //! | file | owns |
 //! |---|---|
 //! | `loader` | the steps of a load and what they gather |
-//! | `states` | what is taken over from state files, epochs, transaction indexes |
+//! | `states` | what is taken over without a walk: state files, epochs, a transaction index |
+//! | `aborted` | a transaction index that is missing or damaged |
 //! | `walk` | one segment, batch by batch |
 //! | `damage` | torn tail or damage: the durable watermark |
 //! | `finish` | from walked segments to the log's rolled and active ones |
 //! | `cut` | the file side of a truncation |
 
+mod aborted;
 mod cut;
 mod damage;
 mod finish;
@@ -30,6 +32,7 @@ mod loader;
 mod states;
 mod walk;
 
+pub(super) use aborted::rebuild_aborted;
 pub(super) use cut::cut;
 
 use super::LogInner;

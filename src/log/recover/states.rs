@@ -1,16 +1,17 @@
 //! What a load takes over without reading batches: producers, epochs, transaction indexes.
 
+use super::aborted::rebuild_aborted;
 use super::loader::Loader;
 use super::{STATE_BYTES_MAX, TEXT_BYTES_MAX};
-use crate::checkpoint::{self, TextDamage};
+use crate::checkpoint::TextDamage;
 use crate::epoch::LeaderEpochCache;
 use crate::error::{Error, Result};
-use crate::index::{AbortedEntry, AbortedIndex};
+use crate::index::AbortedIndex;
 use crate::io::OpenMode;
 use crate::log::LogInner;
-use crate::log::append::stored_facts;
 use crate::producer::state::StateError;
-use crate::producer::{CompletedTxn, ProducerTable, RestoreAt};
+use crate::producer::{ProducerTable, RestoreAt};
+use crate::segment::Segment;
 use crate::segment::name::{FileKind, LEADER_EPOCH_CHECKPOINT, segment_file};
 use crate::segment::scan::{Scanner, Step, resync};
 use crate::types::Offset;
@@ -55,57 +56,6 @@ impl Loader {
                 // A clean close wrote both. An older one of ours and a replay know more.
                 let older = candidates.iter().rposition(|(_, ours)| !ours).map_or(0, |i| i + 1);
                 candidates.insert(older, twin);
-            }
-        }
-        Ok(())
-    }
-
-    /// Builds the transaction indexes of the segments below the replay point again if one is missing
-    /// or damaged, or if nothing says that they were ever flushed. It takes a walk over all of them,
-    /// since an aborted transaction may have begun in any earlier segment.
-    pub(super) fn ensure_aborted_indexes(&mut self) -> Result<()> {
-        let replay_from = self.replay_from;
-        let below: Vec<Offset> =
-            self.bases.iter().copied().filter(|base| *base < replay_from).collect();
-        let trusted = self.is_ours || self.source.clean;
-        let mut wrong = !trusted;
-        let mut found = Vec::with_capacity(below.len());
-        for base in &below {
-            let bytes = self.read(&segment_file(*base, FileKind::TxnIndex), STATE_BYTES_MAX)?;
-            wrong |= match &bytes {
-                Some(bytes) => AbortedIndex::decode(*base, bytes).is_err(),
-                // Kafka writes none for a segment without aborted transactions (D-39).
-                None => self.is_ours,
-            };
-            found.push(bytes);
-        }
-        let storage = Arc::clone(&self.source.shared.io.storage);
-        let failed = |e| Error::io(format!("rebuild the indexes of {}", self.source.name), e);
-        let replace = |base: Offset, bytes: &[u8]| {
-            let name = segment_file(base, FileKind::TxnIndex);
-            checkpoint::replace_file(storage.as_ref(), &self.source.path, &name, bytes)
-                .map_err(failed)
-        };
-        if !wrong {
-            // From now on the log counts as ours, and a missing one as lost.
-            let missing = below.iter().zip(&found).filter(|(_, found)| found.is_none());
-            return missing.into_iter().try_for_each(|(base, _)| replace(*base, &[]));
-        }
-        let mut producers =
-            ProducerTable::new(LogInner::limits(&self.source.shared, &self.source.config));
-        for (base, found) in below.into_iter().zip(found) {
-            let path = self.source.path.join(segment_file(base, FileKind::Log));
-            let file = storage.open(&path, OpenMode::Read, false).map_err(failed)?;
-            let len = file.len().map_err(failed)?;
-            let aborted =
-                replay_aborted(Scanner::new(file, 0, len), base, replay_from, &mut producers)?;
-            let bytes = aborted.encode();
-            if found.as_ref() == Some(&bytes) {
-                continue;
-            }
-            replace(base, &bytes)?;
-            if found.is_some() || self.is_ours || !bytes.is_empty() {
-                self.report.rebuilt.push(segment_file(base, FileKind::TxnIndex));
             }
         }
         Ok(())
@@ -156,58 +106,39 @@ impl Loader {
         Ok(())
     }
 
-    /// The aborted transactions whose marker lies below the replay point; the rest is replayed.
-    pub(super) fn resume_aborted(&mut self, base: Offset) -> Result<AbortedIndex> {
-        let name = segment_file(base, FileKind::TxnIndex);
-        let Some(bytes) = self.read(&name, STATE_BYTES_MAX)? else {
+    /// The aborted transactions of a walked segment whose marker lies below the replay point; the
+    /// rest is replayed.
+    pub(super) fn resume_aborted(&mut self, base: Offset, len: u64) -> Result<AbortedIndex> {
+        if base >= self.replay_from {
             return Ok(AbortedIndex::new(base));
+        }
+        let storage = Arc::clone(&self.source.shared.io.storage);
+        let dir = Arc::clone(&self.source.path);
+        let end = self.replay_from;
+        let on_disk = Segment::sealed(storage, dir, base, end, len, -1, self.trusts_absence());
+        let mut aborted = match on_disk.aborted()? {
+            Some(aborted) => AbortedIndex::clone(&aborted),
+            None => {
+                let limits = LogInner::limits(&self.source.shared, &self.source.config);
+                let mut segments = self.segments.clone();
+                segments.push(Arc::new(on_disk));
+                let rebuilt = rebuild_aborted(&segments, limits)?;
+                let name = segment_file(base, FileKind::TxnIndex);
+                // Kafka has none for a segment without aborted transactions (D-39): nothing to tell.
+                let was_there = self.is_ours || self.read(&name, STATE_BYTES_MAX)?.is_some();
+                if was_there || !rebuilt.is_empty() {
+                    self.report.rebuilt.push(name);
+                }
+                rebuilt
+            }
         };
-        // Damage was dealt with before the walk; what is left is a file of a segment at or above the
-        // replay point, all of which is replayed.
-        let mut aborted =
-            AbortedIndex::decode(base, &bytes).unwrap_or_else(|_damage| AbortedIndex::new(base));
         aborted.truncate_to(self.replay_from);
         Ok(aborted)
     }
-}
 
-/// The aborted transactions that end in one segment and below `until`, given the producers as of its
-/// base.
-fn replay_aborted(
-    mut scanner: Scanner,
-    base: Offset,
-    until: Offset,
-    producers: &mut ProducerTable,
-) -> Result<AbortedIndex> {
-    let mut aborted = AbortedIndex::new(base);
-    let mut expected = base;
-    loop {
-        let failed = |e| Error::io("rebuild a transaction index", e);
-        let facts = match scanner.step().map_err(failed)? {
-            Step::Batch { batch, .. } => stored_facts(&batch)?,
-            Step::End => return Ok(aborted),
-            Step::Bad => match resync(&mut scanner, expected).map_err(failed)? {
-                Some(_) => continue,
-                None => return Ok(aborted),
-            },
-        };
-        expected = facts.last_offset.next();
-        if facts.base_offset >= until {
-            return Ok(aborted);
-        }
-        if let Some(txn) = producers.apply(&facts, 0).filter(|txn| txn.aborted) {
-            // Out of order only if the batches are, which the walk has ruled out.
-            let _ = aborted.append(aborted_entry(&txn));
-        }
-    }
-}
-
-/// The index entry of an aborted transaction.
-pub(super) fn aborted_entry(txn: &CompletedTxn) -> AbortedEntry {
-    AbortedEntry {
-        producer_id: txn.producer_id,
-        first_offset: txn.first_offset,
-        last_offset: txn.last_offset,
-        last_stable_offset: txn.last_stable_offset,
+    /// Whether a missing transaction index says that nothing was aborted (D-39): in a log that Kafka
+    /// closed in order. Ours are always there.
+    pub(super) fn trusts_absence(&self) -> bool {
+        !self.is_ours && self.source.clean
     }
 }

@@ -1,8 +1,8 @@
 //! Walking one segment, batch by batch, from its last trusted index entry on.
 
 use super::STATE_BYTES_MAX;
+use super::aborted::aborted_entry;
 use super::loader::Loader;
-use super::states::aborted_entry;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::index::{AbortedIndex, OffsetIndex, SegmentIndexer, TimeIndex};
@@ -39,12 +39,9 @@ impl Walk {
         }
     }
 
-    pub(super) fn into_indexes(self) -> Indexes {
-        Indexes {
-            offsets: self.indexer.offsets().clone(),
-            times: self.indexer.times().clone(),
-            aborted: self.aborted,
-        }
+    pub(super) fn into_indexes(self) -> (Indexes, AbortedIndex) {
+        let (offsets, times) = (self.indexer.offsets().clone(), self.indexer.times().clone());
+        (Indexes { offsets, times, is_own: true }, self.aborted)
     }
 }
 
@@ -61,7 +58,7 @@ impl Loader {
         }
         let len = file.len().map_err(failed)?;
         let indexer = self.resume_indexer(base, len)?;
-        let aborted = self.resume_aborted(base)?;
+        let aborted = self.resume_aborted(base, len)?;
         let start = u64::from(indexer.resume_position());
         let mut scanner = Scanner::new(Arc::clone(&file), start, len);
         self.expected = self.expected.max(base);
