@@ -545,8 +545,11 @@ impl LogInner {
                     // Each find raises the bar, until no record of the batch is above it.
                     while batch.max_timestamp_ms() >= bar {
                         let Some(found) = first_record_at(&batch, bar, log_start)? else { break };
-                        bar = found.timestamp_ms.saturating_add(1);
                         largest = Some(found);
+                        let Some(above) = found.timestamp_ms.checked_add(1) else {
+                            return Ok(largest);
+                        };
+                        bar = above;
                     }
                 }
             }
