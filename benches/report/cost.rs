@@ -89,7 +89,8 @@ pub(crate) fn dedup(run: &Run) -> Outcome {
                     slice,
                     |writer| &producers[writer],
                     |producer: &mut &std::sync::Mutex<Producer>| {
-                        let mut producer = producer.lock().map_err(|_| "a writer panicked")?;
+                        let mut producer =
+                            producer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                         logs.1.append(producer.next(), &options)?.wait()?;
                         if transactional && producer.sent().is_multiple_of(MARKER_EVERY) {
                             logs.1.append(&marker(producer.id()), &control)?.wait()?;

@@ -129,11 +129,6 @@ impl AbortedIndex {
         &self.entries
     }
 
-    /// Whether no transaction was aborted.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     /// The whole file.
     pub(crate) fn encode(&self) -> Vec<u8> {
         self.encode_from(0)

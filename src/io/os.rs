@@ -352,7 +352,8 @@ impl File for StdFile {
     fn will_read(&self, position: u64, len: u64) {
         let len = std::num::NonZeroU64::new(len);
         // Only advice: whoever reads learns what is wrong.
-        drop(rustix::fs::fadvise(&self.buffered, position, len, rustix::fs::Advice::WillNeed));
+        rustix::fs::fadvise(&self.buffered, position, len, rustix::fs::Advice::WillNeed)
+            .unwrap_or_default();
     }
 
     fn map(&self, len: usize) -> io::Result<Option<Bytes>> {

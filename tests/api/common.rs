@@ -1,7 +1,7 @@
 //! Engines on every kind of storage, with a clock that the test moves, and batches for them.
 
 use oncelog::batch::{
-    Batch, BatchBuilder, DecodeLimits, EndMarker, MARKER_BATCH_BYTES, MarkerKind, marker_batch,
+    BatchBuilder, DecodeLimits, EndMarker, MARKER_BATCH_BYTES, MarkerKind, marker_batch,
 };
 use oncelog::io::sim::{SimClock, SimDisk};
 use oncelog::io::{Io, OpenMode, Storage};
@@ -152,7 +152,6 @@ pub(crate) fn for_each_backend(scenario: impl Fn(&World)) {
     let worlds = [World::simulated(), World::real(Backend::Std), World::real(Backend::Auto)];
     for (index, world) in worlds.iter().enumerate() {
         if index < 2 || world.backend != "std" {
-            println!("on {}", world.backend);
             scenario(world);
         }
     }
@@ -267,11 +266,6 @@ pub(crate) fn placed(mut batch: Vec<u8>, offset: i64, epoch: i32) -> Vec<u8> {
     batch[0..8].copy_from_slice(&offset.to_be_bytes());
     batch[12..16].copy_from_slice(&epoch.to_be_bytes());
     batch
-}
-
-/// A stored batch as its producer sent it.
-pub(crate) fn as_sent(batch: &Batch<'_>) -> Vec<u8> {
-    placed(batch.as_bytes().to_vec(), 0, -1)
 }
 
 /// A batch of `values`, not idempotent.

@@ -6,6 +6,7 @@ use oncelog::io::sim::SimDisk;
 use oncelog::{
     AppendOptions, Engine, EngineOptions, ErrorKind, Isolation, LogConfig, LogName, Offset,
 };
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
@@ -35,8 +36,8 @@ fn within_a_minute<T: Send>(what: &str, work: impl FnOnce() -> T + Send) -> T {
             out
         });
         if is_done.recv_timeout(Duration::from_secs(60)).is_err() && !worker.is_finished() {
-            // The scope would wait for the stuck threads for ever.
-            eprintln!("{what} hangs");
+            // The scope would wait for the stuck threads for ever, a panic with it.
+            drop(writeln!(std::io::stderr(), "{what} hangs"));
             std::process::abort();
         }
         worker.join().unwrap()
@@ -159,7 +160,7 @@ fn a_log_created_after_a_crash_in_a_deletion_begins_at_zero() {
         append(&log, &plain(&["a", "b", "c"])).unwrap();
         log.trim_before(Offset::new(2)).unwrap();
         disk.crash_after(disk.operations() + operation);
-        let _ = engine.delete_log(&name());
+        drop(engine.delete_log(&name()));
         drop((log, engine));
         let disk = disk.kill();
         let engine = Engine::open_with(options(), disk.io()).unwrap();

@@ -1,6 +1,10 @@
 //! What a log that is only there costs: no descriptor, no map.
 
 #![cfg(target_os = "linux")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test looks at the process and copies files itself"
+)]
 
 use crate::common::{ID, append, plain, values};
 use oncelog::{Engine, EngineOptions, Isolation, Log, LogConfig, LogName};

@@ -60,14 +60,16 @@ fn fill_with_transactions(log: &Log) {
     let mut sequences = [0; 5];
     for round in 0..120 {
         let pid = round % 5;
-        let sequence = &mut sequences[pid];
-        append(log, &produced(pid as i64, 0, *sequence, 2, true)).unwrap();
+        let sequence = &mut sequences[usize::try_from(pid).unwrap()];
+        append(log, &produced(pid, 0, *sequence, 2, true)).unwrap();
         *sequence += 2;
         if round % 7 == 0 {
-            end_txn(log, pid as i64, 0, round % 3 != 0).unwrap();
+            end_txn(log, pid, 0, round % 3 != 0).unwrap();
         }
     }
-    (0..5).for_each(|pid| drop(end_txn(log, pid, 0, pid != 2).unwrap()));
+    for pid in 0..5 {
+        end_txn(log, pid, 0, pid != 2).unwrap();
+    }
 }
 
 // D-41: what a lazily read transaction index cannot say is found in the batches.
@@ -163,7 +165,7 @@ fn no_flipped_bit_of_an_offset_index_hides_a_record() {
     for bit in 0..bits {
         let disk = copy(&disk);
         let log = open(&disk).log(&name()).unwrap();
-        disk.flip_bit(&file, bit / 8, bit as u32 % 8).unwrap();
+        disk.flip_bit(&file, bit / 8, u32::try_from(bit % 8).unwrap()).unwrap();
         let end = log.segments()[1].0.get();
         for offset in 0..end {
             let outcome = log.read(Offset::new(offset), &ReadOptions::default()).unwrap();
@@ -184,7 +186,7 @@ fn no_flipped_bit_of_a_time_index_hides_a_record() {
     let bits = copy(&disk).visible(&file).unwrap().len() * 8;
     for bit in 0..bits {
         let disk = copy(&disk);
-        disk.flip_bit(&file, bit / 8, bit as u32 % 8).unwrap();
+        disk.flip_bit(&file, bit / 8, u32::try_from(bit % 8).unwrap()).unwrap();
         let log = open(&disk).log(&name()).unwrap();
         for n in (0..150).step_by(7) {
             let found = log.offset_for_timestamp(T0 + 10 * n - 5, Isolation::ReadUncommitted);

@@ -107,7 +107,7 @@ impl Opened {
 }
 
 fn word(bytes: Option<&[u8]>) -> String {
-    bytes.map_or("-".to_owned(), |b| format!("={}", std::str::from_utf8(b).unwrap()))
+    bytes.map_or_else(|| "-".to_owned(), |b| format!("={}", std::str::from_utf8(b).unwrap()))
 }
 
 /// What a consumer gets: offset, time, key, value, headers. A batch is returned whole, so the first
@@ -165,7 +165,7 @@ fn assert_producers(log: &Log, expected: &[Vec<String>]) {
                 p.coordinator_epoch.to_string(),
                 p.last_sequence.to_string(),
                 p.last_timestamp_ms.to_string(),
-                p.txn_first_offset.map_or("None".to_owned(), |offset| offset.to_string()),
+                p.txn_first_offset.map_or_else(|| "None".to_owned(), |offset| offset.to_string()),
             ]
         })
         .collect();
@@ -225,9 +225,16 @@ fn offsets_by_time_are_kafkas() {
                     _ => log.offsets().high_watermark,
                 };
                 let found = found.filter(|found| found.offset < bound);
-                let words = found.map_or(["-1".into(), "-1".into(), "None".into()], |f| {
-                    [f.offset.to_string(), f.timestamp_ms.to_string(), f.leader_epoch.to_string()]
-                });
+                let words = found.map_or_else(
+                    || ["-1".into(), "-1".into(), "None".into()],
+                    |f| {
+                        [
+                            f.offset.to_string(),
+                            f.timestamp_ms.to_string(),
+                            f.leader_epoch.to_string(),
+                        ]
+                    },
+                );
                 assert_eq!(words[..], line[2..], "{which} {topic} {line:?}");
             }
         }

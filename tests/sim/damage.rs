@@ -176,8 +176,8 @@ impl Directory {
         }
         let is_active = |log: usize| {
             let dir = Path::new(DIRECTORY).join(name(log).to_string());
-            let logs = self.disk.files().into_iter().filter(|file| file.starts_with(&dir));
-            logs.filter(|file| file.extension().is_some_and(|kind| kind == "log")).next_back()
+            let mut logs = self.disk.files().into_iter().filter(|file| file.starts_with(&dir));
+            logs.rfind(|file| file.extension().is_some_and(|kind| kind == "log"))
                 == Some(path.to_owned())
         };
         let tail = self.end == End::Killed && (0..2).any(is_active);
@@ -528,5 +528,6 @@ fn a_log_start_beyond_the_end_is_refused_and_nothing_is_removed() {
     assert!(matches!(*opened.unwrap_err().kind(), ErrorKind::Corrupt { .. }));
     let after = disk.crash(&Crash::KeepAll);
     after.overwrite(&checkpoint, text.into_bytes()).unwrap();
-    judge_recovery(&after, directory.setup, &mut directory.oracle.clone()).unwrap();
+    let Directory { setup, mut oracle, .. } = directory;
+    judge_recovery(&after, setup, &mut oracle).unwrap();
 }

@@ -97,7 +97,7 @@ impl<'a> Cuts<'a> {
 
     fn survive(&self, point: u64) -> Result<(), String> {
         let disk = SimDisk::new(SEED);
-        let moment = if point % 2 == 0 { Moment::Before } else { Moment::During };
+        let moment = if point.is_multiple_of(2) { Moment::Before } else { Moment::During };
         disk.cut_at(point / 2 + 1, moment);
         let (oracle, outcome) = Run::of(&disk, self.setup, self.script);
         match outcome {

@@ -13,7 +13,8 @@ const SCHEDULES: u64 = 20_000;
 fn random_histories_keep_every_promise() {
     if let Some(seed) = number("ONCELOG_SIM_SEED") {
         let mut plan = Plan::new(seed);
-        plan.steps = number("ONCELOG_SIM_STEPS").map_or(plan.steps, |n| n as usize);
+        plan.steps =
+            number("ONCELOG_SIM_STEPS").map_or(plan.steps, |n| usize::try_from(n).unwrap());
         History::run(&plan).unwrap_or_else(|failure| panic!("{failure}"));
         return;
     }
