@@ -106,8 +106,6 @@ impl Item {
 #[derive(Clone, Debug, Default)]
 struct Model {
     items: Vec<Item>,
-    /// Where it ends if no item says so: a truncation never cuts below the log start offset.
-    floor: i64,
     /// Acknowledged log start offset, and the largest one asked for.
     start: i64,
     start_asked: i64,
@@ -122,7 +120,7 @@ struct Model {
 
 impl Model {
     fn end(&self) -> i64 {
-        self.items.last().map_or(0, |item| item.last + 1).max(self.floor)
+        self.items.last().map_or(0, |item| item.last + 1)
     }
 
     fn epoch(&self, producer: i64) -> i16 {
@@ -184,7 +182,7 @@ impl Model {
         let cut = self.cut_asked.take().unwrap_or(i64::MAX);
         let kept = self.items.iter().take_while(|item| item.last < end).count();
         let boundary = self.items[..kept].last().map_or(0, |item| item.last + 1);
-        assert!(boundary.max(self.floor) == end || boundary < end && end == start, "ends at {end}");
+        assert!(boundary == end || boundary < end && end == start, "ends at {end}");
         let promised = |item: &&Item| {
             item.acknowledged.is_some_and(|level| level >= survives) && item.last < cut
         };
@@ -196,7 +194,9 @@ impl Model {
         let seen_end = if cut < i64::MAX { cut_floor.map_or(0, |i| i.last + 1) } else { seen_end };
         assert!(end >= seen_end, "a reader saw up to {seen_end}, the log ends at {end}");
         let asked = self.start..=self.start_asked.max(self.start);
-        assert!(asked.contains(&start) || end < self.start, "the log starts at {start}: {asked:?}");
+        // A truncation moves the log start back before anything goes.
+        let is_moved_back = start < self.start && (cut < i64::MAX || end < self.start);
+        assert!(asked.contains(&start) || is_moved_back, "the log starts at {start}: {asked:?}");
         (self.start, self.start_asked) = (start, start);
         self.truncate(kept);
     }
@@ -205,11 +205,9 @@ impl Model {
     fn truncate(&mut self, kept: usize) {
         self.items.truncate(kept);
         self.items.iter_mut().for_each(|item| item.acknowledged = Some(Durability::Durable));
-        self.floor = 0;
         if self.end() < self.start {
-            // The cut met the log start inside a batch: the log begins anew there, and knows nobody.
-            self.items.clear();
-            self.floor = self.start;
+            // The cut met the log start inside a batch: the log begins where that batch did.
+            (self.start, self.start_asked) = (self.end(), self.end());
         }
         self.seen_end = self.seen_end.min(self.end());
     }

@@ -48,8 +48,8 @@ impl Checkpoints {
     pub(super) fn note(&mut self, name: &LogName, at: Positions) {
         self.recovery_points.offsets.insert(name.clone(), at.recovery_point);
         self.high_watermarks.offsets.insert(name.clone(), at.high_watermark);
-        // D-46: only logs that begin behind their first segment's base.
-        if at.log_start > at.first_base {
+        // D-46: only logs that begin behind their first segment's base; an entry that is there stays true.
+        if at.log_start > at.first_base || self.log_starts.offsets.contains_key(name) {
             self.log_starts.offsets.insert(name.clone(), at.log_start);
         }
     }

@@ -6,8 +6,10 @@
 //! log, by [`LogInner::maintenance`].
 
 use super::LogInner;
+use super::api::ReadOptions;
 use super::inner::LogState;
 use super::ticket::Frontier;
+use crate::batch::Batch;
 use crate::checkpoint::replace_file;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::AbortedIndex;
@@ -442,14 +444,37 @@ impl LogInner {
         let _one_at_a_time = self.maintenance()?;
         // Only steps of maintenance move the log start, so it stays where it is. It moves back
         // before anything goes: a log that ended below its start would begin there anew.
-        if offset < self.state.lock().log_start {
-            self.shared.store_log_start(&self.name, &self.path, offset)?;
+        let floor = self.floor_of_truncation(offset);
+        let log_start = self.state.lock().log_start;
+        if floor < log_start {
+            self.shared.store_log_start(&self.name, &self.path, floor)?;
         }
-        self.committer.exclusively(|| self.truncate_files(offset))
+        let cut = self.committer.exclusively(|| self.truncate_files(offset, floor));
+        if cut.is_err() && floor < log_start && self.is_alive() {
+            // Nothing was cut, so what was trimmed stays trimmed.
+            self.shared.store_log_start(&self.name, &self.path, log_start)?;
+        }
+        cut
+    }
+
+    /// Where a log truncated to `offset` begins, if that is before its log start: at `offset`, or where
+    /// a batch begins that holds the log start and goes as a whole.
+    fn floor_of_truncation(&self, offset: Offset) -> Offset {
+        let log_start = self.state.lock().log_start;
+        if offset < log_start {
+            return offset;
+        }
+        let first_batch = ReadOptions { max_bytes: 0, verify: false, ..ReadOptions::default() };
+        let Ok(outcome) = self.read(log_start, &first_batch) else { return offset };
+        let Some(Ok((batch, _))) = outcome.slices.first().map(|slice| Batch::parse(slice)) else {
+            return offset;
+        };
+        let goes = batch.base_offset() < log_start && batch.next_offset() > offset;
+        if goes { batch.base_offset() } else { offset }
     }
 
     /// With no group under way: cuts the files, then loads the log's state from them again.
-    fn truncate_files(self: &Arc<Self>, offset: Offset) -> Result<()> {
+    fn truncate_files(self: &Arc<Self>, offset: Offset, floor: Offset) -> Result<()> {
         let mut state = self.state.lock();
         self.check_alive()?;
         if offset >= state.end {
@@ -468,7 +493,7 @@ impl LogInner {
         // between would get an offset after something that is about to go.
         state.segments.iter().for_each(|segment| segment.retire());
         let cut = recover::cut(self, &state, offset).and_then(|()| {
-            let log_start = Some(state.log_start.min(offset));
+            let log_start = Some(state.log_start.min(floor));
             let mut source = self.source(Arc::clone(&state.config), log_start);
             source.high_watermark = state.manual_high_watermark.then_some(state.high_watermark);
             recover::load(source)

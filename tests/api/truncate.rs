@@ -202,3 +202,26 @@ fn a_truncation_below_the_first_segment_starts_the_log_anew() {
         assert_eq!(bases(&log, ALL), [target.get()]);
     });
 }
+
+// the batch that holds the log start is cut as a whole.
+#[test]
+fn a_truncation_inside_the_batch_that_holds_the_log_start_begins_where_that_batch_did() {
+    for_each_backend(|world| {
+        let engine = world.open();
+        let log = create(&engine);
+        Draft::plain().records(7).append(&log).unwrap();
+        Draft::plain().records(5).append(&log).unwrap();
+        log.trim_before(Offset::new(10)).unwrap();
+        log.truncate_to(Offset::new(11)).unwrap();
+        let ends = |log: &oncelog::Log| {
+            let offsets = log.offsets();
+            (offsets.log_start_offset.get(), offsets.log_end_offset.get())
+        };
+        assert_eq!(ends(&log), (7, 7));
+        world.kill((engine, log));
+        let engine = world.open();
+        let log = engine.log(&name()).unwrap();
+        assert_eq!(ends(&log), (7, 7));
+        assert_eq!(Draft::plain().append(&log).unwrap().base_offset.get(), 7);
+    });
+}
