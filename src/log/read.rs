@@ -111,7 +111,7 @@ impl LogInner {
                     }
                     // The way there goes around it now, or says that the offset lies in it.
                     Err(Lost::Damage { position, first }) => {
-                        self.note_damage(&segment, position, first)?;
+                        self.note_damage(&segment, position, first, offset)?;
                         continue;
                     }
                 };
@@ -164,7 +164,13 @@ impl LogInner {
 
     /// Remembers damage that no recovery had a reason to look at: `first` is the offset that should
     /// have begun at `position`. It ends where the next right batch begins.
-    fn note_damage(&self, segment: &Segment, position: u64, first: Offset) -> Result<()> {
+    fn note_damage(
+        &self,
+        segment: &Segment,
+        position: u64,
+        first: Offset,
+        offset: Offset,
+    ) -> Result<()> {
         let failed = |e| Error::io(format!("look behind damage of {}", self.name), e);
         let limit = segment.file()?.len().map_err(failed)?.min(segment.size());
         let mut scanner = Scanner::new(segment.file()?, position, limit);
@@ -176,9 +182,9 @@ impl LogInner {
             DamagedRange { first, next, segment_base: segment.base(), position, end_position };
         let mut state = self.state.lock();
         let at = state.damaged.partition_point(|known| known.first < first);
-        // Twice the same would be found forever.
+        // Twice the same would be found forever. Whoever goes on at the error's end gets past it.
         if next <= first || state.damaged.get(at).is_some_and(|known| known.first == first) {
-            return Err(corrupt(&self.name, first, next.max(first.next())));
+            return Err(corrupt(&self.name, first.min(offset), next.max(offset.next())));
         }
         state.damaged.insert(at, damage);
         Ok(())

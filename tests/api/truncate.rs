@@ -213,7 +213,7 @@ fn a_truncation_inside_the_batch_that_holds_the_log_start_begins_where_that_batc
         Draft::plain().records(5).append(&log).unwrap();
         log.trim_before(Offset::new(10)).unwrap();
         log.truncate_to(Offset::new(11)).unwrap();
-        let ends = |log: &oncelog::Log| {
+        let ends = |log: &Log| {
             let offsets = log.offsets();
             (offsets.log_start_offset.get(), offsets.log_end_offset.get())
         };
