@@ -171,7 +171,7 @@ impl LogInner {
     }
 
     /// [`LogInner::checkpoint`] for a log that nobody else knows yet.
-    pub(super) fn checkpoint_now(&self) -> Result<()> {
+    pub(in crate::log) fn checkpoint_now(&self) -> Result<()> {
         let taken = Checkpoint::take(&self.state.lock());
         self.write_checkpoint(&taken)
     }

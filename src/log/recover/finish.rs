@@ -10,6 +10,7 @@ use crate::log::inner::Active;
 use crate::log::tail::{Tail, block_floor};
 use crate::segment::Segment;
 use crate::segment::name::{FileKind, segment_file};
+use crate::segment::trailer::{TRAILER_BYTES, Trailer, padded_end};
 use crate::types::Offset;
 use bytes::Bytes;
 use std::io;
@@ -51,13 +52,38 @@ impl Loader {
     }
 
     /// The walked last segment becomes the active one; what lies behind its data goes.
+    /// Says behind the last batch that everything before it is durable, and returns where that ends.
+    ///
+    /// The trailers that told damage from a torn end lie in what is cut. Without one the next recovery
+    /// would take the damage for the torn end, and all behind it would be lost.
+    fn restate_end(&self, walk: &Walk) -> Result<u64> {
+        let failed = |e| Error::io(format!("recover {}", self.source.name), e);
+        self.make_durable()?;
+        let trailer = Trailer {
+            segment_base: walk.base,
+            durable_end: self.expected,
+            group_end: self.expected,
+            group_end_position: walk.end,
+        };
+        let end = padded_end(walk.end);
+        let len = usize::try_from(end - walk.end).unwrap_or(0);
+        let mut padding = vec![0; len];
+        padding[len - TRAILER_BYTES..].copy_from_slice(&trailer.encode());
+        let path = self.source.path.join(segment_file(walk.base, FileKind::Log));
+        let storage = &self.source.shared.io.storage;
+        let file = storage.open(&path, OpenMode::Write, false).map_err(failed)?;
+        file.write_at(&padding, walk.end).and_then(|()| file.sync()).map_err(failed)?;
+        Ok(end)
+    }
+
     pub(super) fn finish_active(&mut self, walk: Walk) -> Result<Active> {
         let failed = |e| Error::io(format!("recover {}", self.source.name), e);
         if walk.end < walk.len {
             self.report.cut_bytes += leftover_bytes(&walk).map_err(failed)?;
+            let kept = if self.damaged.is_empty() { walk.end } else { self.restate_end(&walk)? };
             // Durable before the first append (by `make_durable`): what is cut must not come back
             // behind it.
-            walk.file.set_len(walk.end).map_err(failed)?;
+            walk.file.set_len(kept).map_err(failed)?;
         }
         let prefix_start = block_floor(walk.end);
         let mut prefix = vec![0; usize::try_from(walk.end - prefix_start).unwrap_or(0)];

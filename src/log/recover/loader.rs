@@ -103,8 +103,17 @@ impl Loader {
             closing: false,
             closed: false,
         };
+        let adopts = self.source.clean && !self.is_ours && end > first;
         let Source { name, path, shared, committer, space, .. } = self.source;
         let log = LogInner::new(Parts { name, id, path, shared, committer, space, state });
+        if adopts {
+            // All of it is durable now, and nothing but a state of ours will say so after a kill: a
+            // recovery would take damage in it for the torn end of the log, and cut there.
+            match log.checkpoint_now() {
+                Err(error) if *error.kind() != ErrorKind::DiskFull => return Err(error),
+                _ => {}
+            }
+        }
         Ok((log, self.report))
     }
 
@@ -285,7 +294,7 @@ impl Loader {
 
     /// Flushes what was walked. It may have come from the page cache of a killed process, and from
     /// here on readers see it and retries are answered from it.
-    fn make_durable(&self) -> Result<()> {
+    pub(super) fn make_durable(&self) -> Result<()> {
         let failed = |e| Error::io(format!("flush {}", self.source.name), e);
         for file in &self.walked {
             file.sync().map_err(failed)?;
