@@ -116,12 +116,13 @@ fn is_in(batch: &[u8], file: &[u8]) -> bool {
     file.windows(batch.len()).any(|window| window == batch)
 }
 
-/// The batches that a plain walk from the file's start finds right.
+/// The batches that a plain walk from the file's start finds right. A gap ends it: the checksum does not
+/// cover the base offset, so recovery wants a witness for one.
 fn prefix(file: &[u8]) -> Vec<&[u8]> {
     let (mut rest, mut expected, mut batches) = (file, Offset::ZERO, Vec::new());
     while let Ok((batch, after)) = Batch::parse(rest) {
-        let rises = batch.base_offset() >= expected && batch.last_offset() >= batch.base_offset();
-        if !batch.is_crc_valid() || !rises {
+        let follows = batch.base_offset() == expected && batch.last_offset() >= batch.base_offset();
+        if !batch.is_crc_valid() || !follows {
             break;
         }
         batches.push(batch.as_bytes());
