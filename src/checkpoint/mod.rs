@@ -166,24 +166,6 @@ pub(crate) fn read_file(
     Ok(Some(bytes))
 }
 
-/// Removes what crashed replacements left in `dir`; how many files went.
-///
-/// Only temporary names of files that are ours are touched.
-///
-/// # Errors
-/// Whatever the storage says.
-#[cfg(test)]
-pub(crate) fn sweep_temporary(storage: &dyn Storage, dir: &Path) -> io::Result<usize> {
-    let mut swept = 0_usize;
-    for entry in storage.list_dir(dir)? {
-        if !entry.is_dir && is_temporary(&entry.name) {
-            storage.remove_file(&dir.join(entry.name))?;
-            swept = swept.saturating_add(1);
-        }
-    }
-    Ok(swept)
-}
-
 /// Whether `name` is that of a file of ours while it is written.
 pub(crate) fn is_temporary(name: &str) -> bool {
     const NAMES: [&str; 8] = [

@@ -13,9 +13,8 @@ impl EngineInner {
         }
         let ended = self.transactions.close();
         self.stop_threads();
-        ended?;
-        let mut outcomes: Vec<Result<()>> =
-            self.shared.directories.iter().map(|_| Ok(())).collect();
+        // With a transaction undecided no directory is in order, whatever its own logs say.
+        let mut outcomes = vec![ended; self.shared.directories.len()];
         for slot in self.registry.all() {
             // A directory with one log that is not in order is not marked; its others still are
             // closed, which leaves recovery less to do.

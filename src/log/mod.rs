@@ -7,14 +7,17 @@
 //! | `tail` | staged and recent bytes in memory |
 //! | `group` | the log's part in a commit group |
 //! | `ticket`, `wait` | who waits, and how they are woken |
-//! | `read`, `reader` | where bytes are found and how they are cut; batch by batch |
+//! | `read`, `cut`, `reader` | where bytes are found; how they are cut; batch by batch |
+//! | `aborted`, `times` | aborted transactions of a range; records by their time |
 //! | `transactions` | open transactions, verification of new ones |
 //! | `recover` | from files to state |
 //! | `txn` | the log's part in transactions over several logs |
 //! | `maintain` | sealing, checkpoints, retention, trimming, truncation, clean close |
 
+mod aborted;
 mod api;
 mod append;
+mod cut;
 mod group;
 mod inner;
 mod maintain;
@@ -23,6 +26,7 @@ mod reader;
 pub(crate) mod recover;
 mod tail;
 mod ticket;
+mod times;
 mod transactions;
 mod txn;
 mod wait;

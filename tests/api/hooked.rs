@@ -1,40 +1,29 @@
-//! A storage between the engine and the simulated disk, for what that disk cannot do by itself.
+//! What the simulated disk cannot do by itself: claim free space, and stop a thread in the middle.
 
-use oncelog::io::sim::SimDisk;
-use oncelog::io::{DirEntry, DirLock, File, Io, OpenMode, Storage, StorageInfo, WriteOp};
+use crate::passing::{Hooks, Passing};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 type Hook = Box<dyn Fn(&Path) + Send + Sync>;
 
-/// Passes everything on, except what a test asked for.
-pub(crate) struct Hooked {
-    storage: Arc<dyn Storage>,
+/// The simulated disk, except for what a test asks for.
+pub(crate) type Hooked = Passing<Wishes>;
+
+#[derive(Default)]
+pub(crate) struct Wishes {
     free: Mutex<BTreeMap<PathBuf, u64>>,
     before_list: Mutex<Option<Arc<Hook>>>,
 }
 
-impl fmt::Debug for Hooked {
+impl fmt::Debug for Wishes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hooked").field("storage", &self.storage).finish_non_exhaustive()
+        f.debug_struct("Wishes").field("free", &self.free).finish_non_exhaustive()
     }
 }
 
-impl Hooked {
-    pub(crate) fn over(disk: &SimDisk) -> (Arc<Self>, Io) {
-        let io = disk.io();
-        let hooked = Arc::new(Self {
-            storage: io.storage,
-            free: Mutex::default(),
-            before_list: Mutex::default(),
-        });
-        let storage = Arc::clone(&hooked) as Arc<dyn Storage>;
-        (hooked, Io { storage, clock: io.clock, random: io.random })
-    }
-
+impl Wishes {
     /// Says that so many bytes are free at `path`.
     pub(crate) fn claim_free(&self, path: &str, free: u64) {
         self.free.lock().unwrap().insert(path.into(), free);
@@ -46,45 +35,15 @@ impl Hooked {
     }
 }
 
-impl Storage for Hooked {
-    fn info(&self) -> StorageInfo {
-        self.storage.info()
-    }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.storage.create_dir(path)
-    }
-    fn list_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+impl Hooks for Wishes {
+    fn on_list(&self, path: &Path) {
         let hook = self.before_list.lock().unwrap().clone();
         if let Some(hook) = hook {
             hook(path);
         }
-        self.storage.list_dir(path)
     }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.storage.sync_dir(path)
-    }
-    fn open(&self, path: &Path, mode: OpenMode, direct: bool) -> io::Result<Arc<dyn File>> {
-        self.storage.open(path, mode, direct)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.storage.rename(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.storage.remove_file(path)
-    }
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.storage.remove_dir(path)
-    }
-    fn lock_dir(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
-        self.storage.lock_dir(path)
-    }
-    fn free_space(&self, path: &Path) -> io::Result<u64> {
-        match self.free.lock().unwrap().get(path) {
-            Some(free) => Ok(*free),
-            None => self.storage.free_space(path),
-        }
-    }
-    fn write_all(&self, group: Vec<WriteOp>) -> Vec<io::Result<()>> {
-        self.storage.write_all(group)
+
+    fn free_at(&self, path: &Path) -> Option<u64> {
+        self.free.lock().unwrap().get(path).copied()
     }
 }

@@ -1,7 +1,6 @@
 //! Index files that are damaged, missing or from the future: the answers stay the same.
 
-use crate::common::{ID, append, name, produced, values};
-use crate::markers::end_txn;
+use crate::common::{End, ID, append, name, produced, values};
 use oncelog::batch::BatchBuilder;
 use oncelog::io::sim::{Crash, SimDisk};
 use oncelog::{Engine, EngineOptions, ErrorKind, Isolation, Log, LogConfig, Offset, ReadOptions};
@@ -9,6 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const T0: i64 = 1_700_000_000_000;
+
+fn ends(pid: i64, commit: bool) -> End {
+    if commit { End::commit(pid, 0) } else { End::abort(pid, 0) }
+}
 
 fn open(disk: &SimDisk) -> Engine {
     let mut options = EngineOptions::new("/data");
@@ -64,11 +67,11 @@ fn fill_with_transactions(log: &Log) {
         append(log, &produced(pid, 0, *sequence, 2, true)).unwrap();
         *sequence += 2;
         if round % 7 == 0 {
-            end_txn(log, pid, 0, round % 3 != 0).unwrap();
+            ends(pid, round % 3 != 0).append(log).unwrap();
         }
     }
     for pid in 0..5 {
-        end_txn(log, pid, 0, pid != 2).unwrap();
+        ends(pid, pid != 2).append(log).unwrap();
     }
 }
 

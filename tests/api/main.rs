@@ -15,7 +15,8 @@ mod files;
 mod hooked;
 mod identity;
 mod indexes;
-mod markers;
+#[path = "../support/passing.rs"]
+mod passing;
 mod producers;
 mod reads;
 mod recovery;

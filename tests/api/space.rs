@@ -1,8 +1,7 @@
 //! Full disks: who is refused, when, and how service resumes.
 
-use crate::common::{ID, append, name, plain, values};
+use crate::common::{End, ID, append, name, plain, values};
 use crate::hooked::Hooked;
-use crate::markers::end_txn;
 use oncelog::io::sim::SimDisk;
 use oncelog::{
     AppendOptions, Engine, EngineOptions, ErrorKind, Isolation, Log, LogConfig, LogName,
@@ -59,7 +58,7 @@ fn a_writer_that_never_waits_stops_before_the_reserve() {
     let free = disk.io().storage.free_space(Path::new("/data")).unwrap();
     assert!(free >= 4 * MIB - (64 << 10), "{free} bytes are left of the reserve");
     // A marker may use the reserve: it ends what others began.
-    end_txn(&log, 1, 0, true).unwrap();
+    End::commit(1, 0).append(&log).unwrap();
     engine.close().unwrap();
 }
 

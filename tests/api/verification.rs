@@ -1,7 +1,6 @@
 //! Open transactions, and guards against appends that come too late (KIP-890).
 
-use crate::common::{ID, append, for_each_backend, name, produced};
-use crate::markers::end_txn;
+use crate::common::{End, ID, append, for_each_backend, name, produced};
 use oncelog::io::sim::SimDisk;
 use oncelog::{
     AppendOptions, Engine, EngineOptions, ErrorKind, Log, LogConfig, Offset, ProducerEpoch,
@@ -58,7 +57,7 @@ fn a_marker_in_between_voids_the_guard_so_that_a_late_append_opens_nothing() {
         let log = strict(&engine);
         let guard = verify(&log, 0, 0).unwrap();
         assert_eq!(verify(&log, 0, 0).unwrap(), guard, "one verification, one guard");
-        end_txn(&log, 1, 0, false).unwrap();
+        End::abort(1, 0).append(&log).unwrap();
         assert_eq!(try_append(&log, 0, 0, guard), Some(ErrorKind::InvalidTxnState));
         assert!(log.open_transactions().is_empty());
         assert_eq!(log.offsets().last_stable_offset, Offset::new(1));
@@ -124,6 +123,6 @@ fn open_transactions_are_listed_with_their_age_until_their_marker() {
     let engine = open();
     let log = engine.log(&name()).unwrap();
     assert_eq!(seen(&log), [(1, 0, 0, 42, 2), (2, 5, 3, 2, 2)], "after a restart");
-    end_txn(&log, 1, 0, true).unwrap();
+    End::commit(1, 0).append(&log).unwrap();
     assert_eq!(seen(&log), [(2, 5, 3, 2, 2)]);
 }

@@ -83,6 +83,23 @@ fn after_a_failure_of_the_transaction_log_reopening_decides() {
 }
 
 #[test]
+fn a_close_that_cannot_decide_gives_the_directory_back_and_leaves_it_to_the_next_open() {
+    let disk = SimDisk::new(1);
+    let engine = open(&disk);
+    let logs = create(&engine, 2);
+    commit(&engine, &logs, "a", 1).unwrap();
+    disk.fail(Fault::new(FaultKind::Flush, 0).on("__oncelog"));
+    commit(&engine, &logs, "b", 2).unwrap_err();
+    assert_eq!(engine.close().unwrap_err().kind(), &ErrorKind::Poisoned);
+    // The engine still lives, and holds nothing.
+    let next = open(&disk);
+    let reloaded = load(&next, 2);
+    assert_settled(&reloaded);
+    assert_eq!(committed(&reloaded[0]), committed(&reloaded[1]));
+    drop((engine, logs));
+}
+
+#[test]
 fn a_log_that_fails_at_its_marker_shows_the_commit_after_reopening() {
     let disk = SimDisk::new(1);
     let engine = open(&disk);

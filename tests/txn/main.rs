@@ -19,6 +19,8 @@ mod failures;
 mod histories;
 mod history;
 mod oracle;
+#[path = "../support/passing.rs"]
+mod passing;
 mod points;
 #[path = "../sim/rng.rs"]
 mod rng;

@@ -2,68 +2,24 @@
 //! flushed twice.
 
 use crate::common::{append, create, load, simulated_options};
+use crate::passing::{Hooks, Passing};
+use oncelog::io::WriteOp;
 use oncelog::io::sim::SimDisk;
-use oncelog::io::{DirEntry, DirLock, File, Io, OpenMode, Storage, StorageInfo, WriteOp};
 use oncelog::{Engine, Offset};
-use std::io;
-use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The simulated disk, counting commit groups and the flushes in them.
-#[derive(Debug)]
-struct Counting {
-    storage: Arc<dyn Storage>,
+/// Commit groups, and the flushes in them.
+#[derive(Debug, Default)]
+struct Counts {
     rounds: AtomicU64,
     flushes: AtomicU64,
 }
 
-impl Storage for Counting {
-    fn info(&self) -> StorageInfo {
-        self.storage.info()
-    }
-
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.storage.create_dir(path)
-    }
-
-    fn list_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.storage.list_dir(path)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.storage.sync_dir(path)
-    }
-
-    fn open(&self, path: &Path, mode: OpenMode, direct: bool) -> io::Result<Arc<dyn File>> {
-        self.storage.open(path, mode, direct)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.storage.rename(from, to)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.storage.remove_file(path)
-    }
-
-    fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.storage.remove_dir(path)
-    }
-
-    fn lock_dir(&self, path: &Path) -> io::Result<Box<dyn DirLock>> {
-        self.storage.lock_dir(path)
-    }
-
-    fn free_space(&self, path: &Path) -> io::Result<u64> {
-        self.storage.free_space(path)
-    }
-
-    fn write_all(&self, group: Vec<WriteOp>) -> Vec<io::Result<()>> {
+impl Hooks for Counts {
+    fn on_write(&self, group: &[WriteOp]) {
         let flushes = group.iter().filter(|write| write.durable).count();
         self.rounds.fetch_add(u64::from(!group.is_empty()), Ordering::Relaxed);
         self.flushes.fetch_add(flushes as u64, Ordering::Relaxed);
-        self.storage.write_all(group)
     }
 }
 
@@ -79,11 +35,7 @@ struct Cost {
 
 fn cost(logs: usize, positions: usize, directories: usize) -> Cost {
     let disk = SimDisk::new(1);
-    let mut io = disk.io();
-    let storage = Arc::clone(&io.storage);
-    let counting =
-        Arc::new(Counting { storage, rounds: AtomicU64::new(0), flushes: AtomicU64::new(0) });
-    io = Io { storage: Arc::clone(&counting) as Arc<dyn Storage>, ..io };
+    let (counting, io) = Passing::<Counts>::over(&disk);
     let mut options = simulated_options();
     options.directories = (0..directories).map(|n| format!("/d{n}").into()).collect();
     let engine = Engine::open_with(options, io).unwrap();
