@@ -27,7 +27,9 @@ impl Loader {
         log_start: Offset,
     ) -> Result<()> {
         let mut candidates: Vec<(Offset, bool)> = states.iter().map(|o| (*o, true)).collect();
-        candidates.extend(snapshots.iter().map(|o| (*o, false)));
+        // A snapshot that ran ahead of the disk may tell of batches that are gone, and a replay knows more.
+        let snapshots = snapshots.iter().filter(|offset| **offset <= self.durable_to);
+        candidates.extend(snapshots.map(|o| (*o, false)));
         candidates.sort_unstable();
         let at = RestoreAt { now_ms: self.source.shared.io.clock.now_ms(), log_start };
         let limits = LogInner::limits(&self.source.shared, &self.source.config);
