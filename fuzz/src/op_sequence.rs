@@ -444,13 +444,15 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn open_and_judge(&mut self, survives: Durability) {
+    fn open_and_judge(&mut self, mut survives: Durability) {
         self.disk.heal();
         self.is_faulty = false;
         // Recovery itself may be cut short, by the power.
         let mut attempts = self.program.byte() % 4;
         while attempts > 0 && !self.program.bytes.is_empty() {
             attempts -= 1;
+            // What was only written outlives a kill, and not the power.
+            survives = Durability::Durable;
             let operation = self.disk.operations() + 1 + u64::from(self.program.byte() % 32);
             self.disk.crash_after(operation);
             drop(world::open(&self.disk));

@@ -137,6 +137,32 @@ fn a_flipped_bit_costs_its_batch_and_no_other() {
     }
 }
 
+// Bytes that are none of the log's, in front of any batch: what begins behind them is where it should be, and is
+// served, whether a recovery or a reader met them.
+#[test]
+fn foreign_bytes_between_batches_cost_none_of_them() {
+    for clean in [true, false] {
+        for victim in 0..12 {
+            let world = World::simulated();
+            let config = closed(&world);
+            let path = world.file(&format!("{:020}.log", victim / 3 * 3));
+            let mut bytes = world.read(&path);
+            let position = bytes.len() / 3 * (victim % 3);
+            bytes.splice(position..position, [0x71; 100]);
+            world.write(&path, &bytes);
+            if !clean {
+                world.forget_clean_close();
+            }
+            for life in 0..2 {
+                let (engine, log) = open(&world, &config);
+                let what = format!("before {victim}, clean {clean}, life {life}");
+                assert_eq!((end(&log), readable(&log)), (12, (0..12).collect()), "{what}");
+                world.kill((engine, log));
+            }
+        }
+    }
+}
+
 // The end of the log is gone, on a batch boundary: nothing looks wrong but what was known before.
 #[test]
 fn a_lost_end_is_reported_and_its_offsets_are_not_given_again() {
