@@ -15,17 +15,17 @@
 //! memory never runs ahead of a future that could still be acknowledged.
 
 use super::LogInner;
-use super::api::{AppendOptions, Appended, Origin};
+use super::api::{AppendOptions, Appended};
 use super::inner::{Active, LogState};
 use super::ticket::AppendTicket;
 use crate::batch::{Batch, HEADER_BYTES, MARKER_BATCH_BYTES, MarkerKind, Rules, validate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{CleanupPolicy, Durability, LogConfig, TimestampType};
+use crate::producer::reserved::is_reserved;
 use crate::producer::{Admission, BatchFacts, ControlKind, VerificationGuard};
 use crate::segment::Segment;
 use crate::segment::scan::Observed;
-use crate::txn::is_reserved;
-use crate::types::{LeaderEpoch, Offset};
+use crate::types::{LeaderEpoch, Offset, Origin};
 use std::sync::Arc;
 
 /// A batch that passed the checks which need no lock.

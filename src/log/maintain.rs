@@ -15,11 +15,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::index::AbortedIndex;
 use crate::log::recover;
 use crate::options::{CleanupPolicy, LogConfig};
+use crate::producer::reserved::is_reserved;
 use crate::segment::name::{
     FileKind, LEADER_EPOCH_CHECKPOINT, Suffix, parse_file_name, segment_file,
 };
 use crate::segment::{Segment, remove_doomed};
-use crate::txn::is_reserved;
 use crate::types::{LeaderEpoch, Offset};
 use parking_lot::MutexGuard;
 use std::io;

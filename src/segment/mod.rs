@@ -9,9 +9,9 @@ pub(crate) mod name;
 pub(crate) mod scan;
 pub(crate) mod trailer;
 
-use crate::checkpoint::flush_failed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{AbortedIndex, IndexDamage, OffsetIndex, TimeIndex};
+use crate::io::flush_failed;
 use crate::io::{File, OpenMode, Storage};
 use crate::types::Offset;
 use bytes::Bytes;
