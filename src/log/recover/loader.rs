@@ -110,6 +110,7 @@ impl Loader {
             has_gaps: self.has_gaps,
             checkpointed_end: self.replay_from,
             uncheckpointed_bytes: 0,
+            rolled_states: VecDeque::new(),
             doomed: VecDeque::new(),
             closing: false,
             closed: false,
