@@ -22,7 +22,7 @@ mod txn;
 pub(crate) use indexer::SegmentIndexer;
 pub(crate) use offset::OffsetIndex;
 pub(crate) use time::TimeIndex;
-pub(crate) use txn::{AbortedEntry, AbortedIndex};
+pub(crate) use txn::{AbortedEntry, AbortedIndex, AbortedSum};
 
 use crate::types::Offset;
 use std::fmt;
