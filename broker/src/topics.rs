@@ -24,7 +24,7 @@ use std::sync::{Arc, OnceLock};
 /// The topic of committed offsets; the group coordinator's.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// The topic of transaction states; the transaction coordinator's.
-const TXN_STATE_TOPIC: &str = "__transaction_state";
+pub(crate) const TXN_STATE_TOPIC: &str = "__transaction_state";
 /// Most partitions of a topic: its metadata is one batch.
 pub(crate) const PARTITIONS_MAX: i32 = 10_000;
 
@@ -230,11 +230,22 @@ impl Registry {
 
     /// The topic of committed offsets; created, as Kafka does, when it is first needed.
     pub(crate) async fn offsets_topic(&self) -> Result<Arc<Topic>> {
-        if let Some(topic) = self.find(OFFSETS_TOPIC) {
+        let partitions = self.shared.settings.offsets_topic_num_partitions;
+        self.internal_topic(OFFSETS_TOPIC, partitions).await
+    }
+
+    /// The topic of transactions; created when it is first needed.
+    pub(crate) async fn txn_state_topic(&self) -> Result<Arc<Topic>> {
+        let partitions = self.shared.settings.transaction_state_log_num_partitions;
+        self.internal_topic(TXN_STATE_TOPIC, partitions).await
+    }
+
+    async fn internal_topic(&self, name: &'static str, partitions: i32) -> Result<Arc<Topic>> {
+        if let Some(topic) = self.find(name) {
             return Ok(topic);
         }
         let shared = Arc::clone(&self.shared);
-        blocking(move || shared.create_offsets_topic()).await
+        blocking(move || shared.create_internal_topic(name, partitions)).await
     }
 
     /// Deletes a topic; it is gone for good when this returns.
@@ -261,16 +272,16 @@ impl Shared {
         Ok(self.map.write().insert(topic))
     }
 
-    fn create_offsets_topic(&self) -> Result<Arc<Topic>> {
+    fn create_internal_topic(&self, name: &str, partitions: i32) -> Result<Arc<Topic>> {
         let _changing = self.changes.lock();
-        if let Some(topic) = self.map.read().by_name.get(OFFSETS_TOPIC) {
+        if let Some(topic) = self.map.read().by_name.get(name) {
             // Somebody else was faster.
             return Ok(Arc::clone(topic));
         }
         self.create(&NewTopic {
-            name: OFFSETS_TOPIC.to_owned(),
-            partitions: self.settings.offsets_topic_num_partitions,
-            overrides: internal_overrides(OFFSETS_TOPIC),
+            name: name.to_owned(),
+            partitions,
+            overrides: internal_overrides(name),
         })
     }
 
@@ -395,10 +406,12 @@ impl Shared {
             return Err(Error::new(ErrorKind::Invalid, context));
         }
         let mut count = partitions.iter().max().map_or(0, |last| last.saturating_add(1));
-        if name == OFFSETS_TOPIC {
-            // Only partitions that were written to need be there; a group's is found by their number.
-            count = count.max(self.settings.offsets_topic_num_partitions);
-        }
+        // Only partitions that were written to need be there; an id's is found by their number.
+        count = count.max(match name {
+            OFFSETS_TOPIC => self.settings.offsets_topic_num_partitions,
+            TXN_STATE_TOPIC => self.settings.transaction_state_log_num_partitions,
+            _ => 0,
+        });
         let topic = self.describe(name, id, count, &internal_overrides(name))?;
         self.create_missing(&topic, partitions)?;
         self.commit_topic(&topic)?;

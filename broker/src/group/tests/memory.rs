@@ -1,9 +1,10 @@
 //! A journal in memory whose writes end when the test says so, and a broker around it.
 
 use crate::group::coordinator::{Caller, Coordinator, Host};
-use crate::group::journal::{Entry, Journal, Replayed, Written};
 use crate::group::{Config, GroupError};
 use crate::protocol::{Str, Uuid};
+use crate::state_log::{Entry, Journal, Replayed, TxnProducer, Written};
+use oncelog::{ProducerEpoch, ProducerId, VerificationGuard};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -91,6 +92,25 @@ impl Journal for MemoryJournal {
         }
         let stored = Box::pin(async move { receiver.await.unwrap() });
         Ok(Written { base_offset, stored })
+    }
+
+    fn begin_verification(
+        &self,
+        _partition: i32,
+        _id: ProducerId,
+        _epoch: ProducerEpoch,
+    ) -> oncelog::Result<Option<VerificationGuard>> {
+        Ok(None)
+    }
+
+    fn append_in_transaction(
+        &self,
+        partition: i32,
+        now_ms: i64,
+        entries: &[Entry],
+        _producer: TxnProducer,
+    ) -> oncelog::Result<Written> {
+        self.append(partition, now_ms, entries)
     }
 
     fn bounds(&self, partition: i32) -> oncelog::Result<(i64, i64)> {
