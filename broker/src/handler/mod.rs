@@ -8,6 +8,7 @@ mod cluster;
 mod code;
 mod configs;
 mod fetch;
+mod fetch_sweep;
 mod groups;
 mod identity;
 mod metadata;
