@@ -32,8 +32,8 @@ mod txn;
 mod wait;
 
 pub use api::{
-    AbortedTxn, AppendOptions, Appended, FileRange, Isolation, LogOffsets, OpenTransaction, Origin,
-    ProducerDescription, ReadOptions, ReadOutcome, TimestampedOffset, Verification,
+    AppendOptions, Appended, FileRange, Isolation, LogOffsets, OpenTransaction, ReadOptions,
+    ReadOutcome, TimestampedOffset, Verification,
 };
 pub(crate) use inner::{LogInner, Positions};
 pub use reader::{BatchReader, BlockingBatches, CommittedFilter, StoredBatch};
@@ -43,7 +43,7 @@ pub(crate) use txn::DurableWait;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{LogConfig, LogName};
-use crate::producer::VerificationGuard;
+use crate::producer::{ProducerDescription, VerificationGuard};
 use crate::types::{LeaderEpoch, Offset};
 use std::fmt;
 use std::sync::Arc;

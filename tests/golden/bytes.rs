@@ -76,10 +76,18 @@ const FILES: &[(&str, &str)] = &[
          0000000000000007 0000 00000000 0000000000000008 00000000 0000018bcfe56814 ffffffff
          0000000000000008",
     ),
-    // What Kafka's snapshot cannot hold; as of the log's creation, and of its close.
+    // What Kafka's snapshot cannot hold; as of the log's creation, of the roll, and of its close.
     (
         "t-0/00000000000000000000.state",
         "6f6e63656c6f6750 0001 0000 6631ffcc 0000000000000000 00000000 00000000 8f4346b9",
+    ),
+    (
+        "t-0/00000000000000000003.state",
+        "6f6e63656c6f6750 0001 0000 6631ffcc 0000000000000003 00000000 00000001
+         00000000000003e8 0005 00000009 0000018bcfe56800 0000018bcfe56be8 0000000000000002
+         ffffffffffffffff ffffffffffffffff 01
+         00000001 0000000000000001 00000001 0000018bcfe56805
+         4cc0f45b",
     ),
     (
         "t-0/00000000000000000009.state",

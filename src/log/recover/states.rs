@@ -10,12 +10,30 @@ use crate::index::AbortedIndex;
 use crate::io::OpenMode;
 use crate::log::LogInner;
 use crate::producer::state::StateError;
-use crate::producer::{ProducerTable, RestoreAt};
+use crate::producer::{ProducerLimits, ProducerTable, RestoreAt};
 use crate::segment::Segment;
 use crate::segment::name::{FileKind, LEADER_EPOCH_CHECKPOINT, segment_file};
 use crate::segment::scan::{Scanner, Step, resync};
 use crate::types::Offset;
 use std::sync::Arc;
+
+/// The producers in a file: a `.state` of the log up to `offset` if it is ours, else a `.snapshot`.
+/// `None` if it is damaged.
+pub(super) fn restore(
+    bytes: &[u8],
+    (offset, ours): (Offset, bool),
+    limits: ProducerLimits,
+    at: RestoreAt,
+) -> Result<Option<ProducerTable>> {
+    if !ours {
+        return Ok(ProducerTable::restore_snapshot(limits, bytes, at).ok());
+    }
+    match ProducerTable::restore_state(limits, bytes, at) {
+        Ok((table, end)) if end == offset => Ok(Some(table)),
+        Err(StateError::Newer(error)) => Err(error),
+        _ => Ok(None),
+    }
+}
 
 impl Loader {
     /// Takes the newest state that is whole: ours if it is as new as Kafka's, which remembers one
@@ -27,7 +45,9 @@ impl Loader {
         log_start: Offset,
     ) -> Result<()> {
         let mut candidates: Vec<(Offset, bool)> = states.iter().map(|o| (*o, true)).collect();
-        candidates.extend(snapshots.iter().map(|o| (*o, false)));
+        // A snapshot that ran ahead of the disk may tell of batches that are gone, and a replay knows more.
+        let snapshots = snapshots.iter().filter(|offset| **offset <= self.durable_to);
+        candidates.extend(snapshots.map(|o| (*o, false)));
         candidates.sort_unstable();
         let at = RestoreAt { now_ms: self.source.shared.io.clock.now_ms(), log_start };
         let limits = LogInner::limits(&self.source.shared, &self.source.config);
@@ -35,16 +55,7 @@ impl Loader {
             let kind = if ours { FileKind::State } else { FileKind::Snapshot };
             let name = segment_file(offset, kind);
             let Some(bytes) = self.read(&name, STATE_BYTES_MAX)? else { continue };
-            let restored = if ours {
-                match ProducerTable::restore_state(limits, &bytes, at) {
-                    Ok((table, end)) if end == offset => Some(table),
-                    Err(StateError::Newer(error)) => return Err(error),
-                    _ => None,
-                }
-            } else {
-                ProducerTable::restore_snapshot(limits, &bytes, at).ok()
-            };
-            match restored {
+            match restore(&bytes, (offset, ours), limits, at)? {
                 Some(table) if offset >= self.replay_from => {
                     self.producers = table;
                     self.replay_from = offset;

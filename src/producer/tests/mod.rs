@@ -7,7 +7,7 @@ mod transactions;
 
 use super::*;
 use crate::error::{ErrorKind, Result};
-use crate::log::Origin;
+use crate::types::Origin;
 
 const DAY_MS: i64 = 86_400_000;
 
