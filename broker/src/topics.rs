@@ -203,6 +203,11 @@ impl Registry {
         blocking(move || shared.open_log(&topic, index)).await
     }
 
+    /// As [`log`](Self::log), on the calling thread.
+    pub(crate) fn log_blocking(&self, topic: &Topic, index: i32) -> Result<Log> {
+        self.opened(topic, index).map_or_else(|| self.shared.open_log(topic, index), Ok)
+    }
+
     /// Whether `new` could be created.
     pub(crate) fn check(&self, new: &NewTopic) -> std::result::Result<(), Refusal> {
         check_name(&new.name)?;

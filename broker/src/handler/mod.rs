@@ -8,6 +8,7 @@ mod cluster;
 mod code;
 mod configs;
 mod fetch;
+mod fetch_sweep;
 mod groups;
 mod identity;
 mod metadata;
@@ -45,6 +46,8 @@ use tokio::runtime::Handle;
 pub(crate) struct Client {
     /// Its address.
     pub(crate) peer: SocketAddr,
+    /// Whether it waits for each answer before it sends the next request, as far as can be told.
+    pub(crate) takes_turns: bool,
 }
 
 /// Where clients are told to connect.
@@ -210,7 +213,7 @@ impl Broker {
     ) -> Verdict {
         let version = call.version;
         match request {
-            Request::Produce(request) => self.produce(call, request).await,
+            Request::Produce(request) => self.produce(client, call, request).await,
             Request::Fetch(request) => {
                 let (response, claim) = self.fetch(version, request).await;
                 call.answer_holding(claim, response)

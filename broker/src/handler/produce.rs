@@ -6,7 +6,7 @@
 
 use super::recompress::recompressed;
 use super::record_errors::record_errors;
-use super::{Broker, Call, Code, Reply, Verdict};
+use super::{Broker, Call, Client, Code, Reply, Verdict};
 use crate::blocking::blocking;
 use crate::protocol::produce::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, TopicProduceData,
@@ -41,7 +41,7 @@ const ABORTABLE_SINCE: i16 = 11;
 
 /// A request of at most so many bytes is written by the thread that serves its connection: two
 /// hand-offs between threads would cost it more than the write. A larger one would keep the
-/// connection from reading on meanwhile.
+/// connection from reading on meanwhile, so it is only where the client sends nothing meanwhile.
 const LEAD_BYTES_MAX: usize = 64 << 10;
 
 /// How long an append that is refused for want of room waits for its own log before it tries again.
@@ -113,11 +113,17 @@ impl Refused {
 }
 
 impl Broker {
-    pub(super) async fn produce(&self, call: Call, request: ProduceRequest) -> Verdict {
+    pub(super) async fn produce(
+        &self,
+        client: &Client,
+        call: Call,
+        request: ProduceRequest,
+    ) -> Verdict {
         let acks = request.acks;
         let wait = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
         let (refusal, mut topics) = (whole_request_refusal(&request), Vec::new());
-        let leads = self.may_lead && records_bytes(&request) <= LEAD_BYTES_MAX;
+        let is_short = || records_bytes(&request) <= LEAD_BYTES_MAX;
+        let leads = self.may_lead && (client.takes_turns || is_short());
         let asked =
             Asked { version: call.version, transactional_id: request.transactional_id, wait };
         for topic in request.topic_data {
