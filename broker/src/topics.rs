@@ -112,6 +112,8 @@ struct Shared {
     engine: Engine,
     metadata: MetadataLog,
     settings: Settings,
+    /// The ids that the coordinators' topics have or will have.
+    internal_ids: [(&'static str, TopicId); 2],
     /// Held while a topic is created or deleted.
     changes: Mutex<()>,
     map: RwLock<Map>,
@@ -151,8 +153,16 @@ impl Registry {
         let history = History::replay(records);
         metadata.rewrite(&history.live(settings.node_id), replayed)?;
         let next_producer_id = history.next_producer_id;
+        let logs = engine.logs()?;
+        let id_of = |name: &'static str| {
+            let known = history.topics.iter().find(|(_, known)| known.name == name);
+            let stored = logs.iter().find(|(log, _)| log.topic() == name).map(|(_, id)| *id);
+            let id = known.map(|(id, _)| *id).or(stored);
+            (name, id.unwrap_or_else(clock::random_id))
+        };
         let registry = Self {
             shared: Arc::new(Shared {
+                internal_ids: [id_of(OFFSETS_TOPIC), id_of(TXN_STATE_TOPIC)],
                 engine: engine.clone(),
                 metadata: metadata.clone(),
                 settings: settings.clone(),
@@ -240,6 +250,11 @@ impl Registry {
         self.internal_topic(TXN_STATE_TOPIC, partitions).await
     }
 
+    /// The id that a coordinator's topic has, or will have.
+    pub(crate) fn internal_id(&self, name: &str) -> TopicId {
+        self.shared.internal_id(name).unwrap_or_default()
+    }
+
     async fn internal_topic(&self, name: &'static str, partitions: i32) -> Result<Arc<Topic>> {
         if let Some(topic) = self.find(name) {
             return Ok(topic);
@@ -262,8 +277,13 @@ impl Registry {
 }
 
 impl Shared {
+    fn internal_id(&self, name: &str) -> Option<TopicId> {
+        self.internal_ids.iter().find(|(internal, _)| *internal == name).map(|(_, id)| *id)
+    }
+
     fn create(&self, new: &NewTopic) -> Result<Arc<Topic>> {
-        let topic = self.describe(&new.name, clock::random_id(), new.partitions, &new.overrides)?;
+        let id = self.internal_id(&new.name).unwrap_or_else(clock::random_id);
+        let topic = self.describe(&new.name, id, new.partitions, &new.overrides)?;
         if let Err(error) = self.create_logs(&topic).and_then(|()| self.commit_topic(&topic)) {
             // What stays behind is empty and unknown to everybody; the next start removes it.
             self.delete_logs(&topic.log_names());
@@ -306,7 +326,12 @@ impl Shared {
         })
     }
 
+    /// A coordinator's topic has as many partitions as ids might ever need; each log comes into being
+    /// when it is first used.
     fn create_logs(&self, topic: &Topic) -> Result<()> {
+        if topic.internal {
+            return Ok(());
+        }
         for partition in &topic.partitions {
             let create = || self.engine.create_log(&partition.name, topic.id, topic.config.clone());
             let log = match create() {
@@ -358,7 +383,12 @@ impl Shared {
             Error::new(ErrorKind::NotFound, context)
         };
         let partition = topic.partition(index).ok_or_else(missing)?;
-        let log = self.engine.log(&partition.name)?;
+        let log = match self.engine.log(&partition.name) {
+            Err(error) if topic.internal && *error.kind() == ErrorKind::NotFound => {
+                self.engine.create_log(&partition.name, topic.id, topic.config.clone())?
+            }
+            found => found?,
+        };
         if !topic.internal {
             log.set_config(topic.config.clone())?;
         }
@@ -429,6 +459,9 @@ impl Shared {
     }
 
     fn create_missing(&self, topic: &Topic, found: &[i32]) -> Result<()> {
+        if topic.internal {
+            return Ok(());
+        }
         let found: HashSet<i32> = found.iter().copied().collect();
         for partition in &topic.partitions {
             if !found.contains(&partition.name.partition()) {

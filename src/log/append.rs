@@ -236,6 +236,12 @@ impl LogInner {
             base,
             None,
         ));
+        // A copied batch that begins behind a gap may be lost where the state is not, and the state would
+        // say that the log had reached it.
+        if base == state.end && state.is_state_small() {
+            let bytes = crate::producer::state::encode(&state.producers, base);
+            state.rolled_states.push_back((base, bytes));
+        }
         let fresh = Active::empty(Arc::clone(&segment), state.config.index_interval_bytes, now_ms);
         let mut old = std::mem::replace(&mut state.active, fresh);
         old.indexer.close();

@@ -174,9 +174,12 @@ impl LogInner {
         let damage =
             DamagedRange { first, next, segment_base: segment.base(), position, end_position };
         let mut state = self.state.lock();
-        let at = state.damaged.partition_point(|known| known.first < first);
-        // Twice the same would be found forever. Whoever goes on at the error's end gets past it.
-        if next <= first || state.damaged.get(at).is_some_and(|known| known.first == first) {
+        let place = |known: &DamagedRange| (known.first, known.segment_base, known.position);
+        let at = state.damaged.partition_point(|known| place(known) < place(&damage));
+        // Twice the same would be found forever. Whoever goes on at the error's end gets past it. One
+        // without an offset is foreign bytes before a right batch.
+        let is_known = state.damaged.get(at).is_some_and(|known| place(known) == place(&damage));
+        if next < first || end_position <= position || is_known {
             return Err(corrupt(&self.name, first.min(offset), next.max(offset.next())));
         }
         state.damaged.insert(at, damage);

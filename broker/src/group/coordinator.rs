@@ -35,6 +35,8 @@ pub trait Host: Send + Sync + fmt::Debug + 'static {
     fn now_ms(&self) -> i64;
     /// Sixteen random bytes that nobody else has.
     fn random_id(&self) -> Uuid;
+    /// The id that the topic of offsets has, or will have.
+    fn offsets_topic_id(&self) -> Uuid;
     /// How many partitions a topic has; `None` if there is no such topic.
     fn partition_count(&self, topic: &str) -> Option<i32>;
     /// The name of the topic with this id.
@@ -135,7 +137,7 @@ impl Coordinator {
         engine: &oncelog::Engine,
         host: Arc<dyn Host>,
     ) -> oncelog::Result<Self> {
-        let journal = EngineJournal::open(engine, TOPIC, host.random_id().0)?;
+        let journal = EngineJournal::new(engine, TOPIC, host.offsets_topic_id().0);
         Self::open_on(config, Arc::new(journal), host)
     }
 

@@ -20,18 +20,15 @@ const BATCH_BYTES_MAX: u32 = 64 << 20;
 pub(crate) struct EngineJournal {
     topic: &'static str,
     engine: Engine,
-    /// The id of the topic: that of the partitions there are, or a new one.
+    /// The id of the topic, for partitions that do not exist yet.
     topic_id: [u8; 16],
     logs: Mutex<BTreeMap<i32, Log>>,
 }
 
 impl EngineJournal {
-    /// The logs of `topic` in `engine`; a topic that does not exist yet will get `fresh_id`.
-    pub(crate) fn open(engine: &Engine, topic: &'static str, fresh_id: [u8; 16]) -> Result<Self> {
-        let logs = engine.logs()?;
-        let existing = logs.iter().find(|(name, _)| name.topic() == topic);
-        let topic_id = existing.map_or(fresh_id, |(_, id)| *id);
-        Ok(Self { topic, engine: engine.clone(), topic_id, logs: Mutex::default() })
+    /// The logs of `topic` in `engine`.
+    pub(crate) fn new(engine: &Engine, topic: &'static str, topic_id: [u8; 16]) -> Self {
+        Self { topic, engine: engine.clone(), topic_id, logs: Mutex::default() }
     }
 
     /// The log of an open partition.

@@ -106,7 +106,11 @@ impl Coordinator {
         neighbours: Neighbours,
     ) -> oncelog::Result<Self> {
         let shared = Arc::new(Shared {
-            journal: EngineJournal::open(engine, TXN_STATE_TOPIC, clock::random_id())?,
+            journal: EngineJournal::new(
+                engine,
+                TXN_STATE_TOPIC,
+                neighbours.topics.internal_id(TXN_STATE_TOPIC),
+            ),
             config,
             neighbours,
             runtime: Handle::current(),

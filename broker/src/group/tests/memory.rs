@@ -155,6 +155,10 @@ impl Host for TestHost {
         Uuid(u128::from(next).to_be_bytes())
     }
 
+    fn offsets_topic_id(&self) -> Uuid {
+        Uuid([9; 16])
+    }
+
     fn partition_count(&self, topic: &str) -> Option<i32> {
         match topic {
             "t" => Some(4),
