@@ -81,7 +81,11 @@ impl Loader {
         let end = padded_end(walk.end);
         let stated = trailer_behind(walk.file.as_ref(), walk.base, walk.end).map_err(failed)?;
         if stated.is_some_and(|trailer| trailer.durable_end >= self.expected) {
-            return Ok(end);
+            if walk.len > end {
+                return Ok(end);
+            }
+            // The length may be one whose flush failed: only a change makes the next flush keep it.
+            walk.file.set_len(walk.end).map_err(failed)?;
         }
         self.make_durable()?;
         let trailer = Trailer {
