@@ -240,7 +240,8 @@ impl LogInner {
         let mut old = std::mem::replace(&mut state.active, fresh);
         old.indexer.close();
         old.segment.set_size(old.size());
-        old.segment.set_largest_timestamp_ms(old.largest_timestamp_ms());
+        let is_confirmed = old.indexer.is_max_timestamp_confirmed();
+        old.segment.set_largest_timestamp_ms(old.largest_timestamp_ms(), is_confirmed);
         old.segment.roll(base, old.indexes(), old.aborted.clone());
         state.segments.push(segment);
         state.rolled.push_back(old);

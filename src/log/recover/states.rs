@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::index::AbortedIndex;
 use crate::io::OpenMode;
 use crate::log::LogInner;
-use crate::producer::state::StateError;
+use crate::producer::state::{Beside, StateError};
 use crate::producer::{ProducerTable, RestoreAt};
 use crate::segment::Segment;
 use crate::segment::name::{FileKind, LEADER_EPOCH_CHECKPOINT, segment_file};
@@ -37,17 +37,20 @@ impl Loader {
             let Some(bytes) = self.read(&name, STATE_BYTES_MAX)? else { continue };
             let restored = if ours {
                 match ProducerTable::restore_state(limits, &bytes, at) {
-                    Ok((table, end, sums)) if end == offset => Some((table, sums)),
+                    Ok((table, end, beside)) if end == offset => Some((table, beside)),
                     Err(StateError::Newer(error)) => return Err(error),
                     _ => None,
                 }
             } else {
-                ProducerTable::restore_snapshot(limits, &bytes, at).ok().map(|t| (t, Vec::new()))
+                let restored = ProducerTable::restore_snapshot(limits, &bytes, at).ok();
+                restored.map(|table| (table, Beside::default()))
             };
             match restored {
-                Some((table, sums)) if offset >= self.replay_from => {
+                Some((table, beside)) if offset >= self.replay_from => {
                     self.producers = table;
-                    self.aborted_sums = sums.into_iter().map(|sum| (sum.base, sum)).collect();
+                    let sums = beside.sums.into_iter().map(|sum| (sum.base, sum));
+                    self.aborted_sums = sums.collect();
+                    self.retention = beside.retention;
                     self.replay_from = offset;
                     return Ok(());
                 }
