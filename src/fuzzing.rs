@@ -7,10 +7,10 @@
 use crate::checkpoint::{MetaProperties, OffsetCheckpoint, PartitionMetadata};
 use crate::epoch::LeaderEpochCache;
 use crate::index::{AbortedIndex, OffsetIndex, SegmentIndexer, TimeIndex};
-use crate::log::Origin;
 use crate::producer::{
     BatchFacts, ControlKind, ProducerLimits, ProducerTable, RestoreAt, snapshot, state,
 };
+use crate::types::Origin;
 use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
 
 const NOW_MS: i64 = 1_700_000_000_000;

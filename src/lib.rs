@@ -78,15 +78,15 @@ mod types;
 
 pub use engine::{Engine, RetentionVeto};
 pub use error::{Error, ErrorKind, Result};
+pub use index::AbortedTxn;
 pub use log::{
-    AbortedTxn, AppendOptions, AppendTicket, Appended, BatchReader, BlockingBatches,
-    CommittedFilter, FileRange, Isolation, Log, LogOffsets, OpenTransaction, Origin,
-    ProducerDescription, ReadOptions, ReadOutcome, RecoveryReport, StoredBatch, TimestampedOffset,
-    Verification, WaitFor,
+    AppendOptions, AppendTicket, Appended, BatchReader, BlockingBatches, CommittedFilter,
+    FileRange, Isolation, Log, LogOffsets, OpenTransaction, ReadOptions, ReadOutcome,
+    RecoveryReport, StoredBatch, TimestampedOffset, Verification, WaitFor,
 };
 pub use options::{
     Backend, CleanupPolicy, Durability, EngineOptions, LogConfig, LogName, TimestampType,
 };
-pub use producer::VerificationGuard;
+pub use producer::{ProducerDescription, VerificationGuard};
 pub use txn::{CommitTicket, Transaction};
-pub use types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
+pub use types::{LeaderEpoch, Offset, Origin, ProducerEpoch, ProducerId, Sequence};

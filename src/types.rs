@@ -134,6 +134,19 @@ impl Sequence {
     }
 }
 
+/// Who appends, which decides the rules that apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Origin {
+    /// A producer: every rule of sections A and P holds.
+    #[default]
+    Client,
+    /// A coordinator of groups or transactions: markers allowed, sequences not checked.
+    Coordinator,
+    /// A follower copying its leader: offsets and epochs are in the batches already.
+    Follower,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use oncelog::Engine;
 use oncelog_bench::Outcome;
 use oncelog_bench::foreign::Usage;
 use oncelog_bench::limit::{Blocks, Limit};
-use oncelog_bench::load::{batch, create_log, drive_log, engine_options};
+use oncelog_bench::load::{batch, create_log, drive_log, drive_log_tasks, engine_options};
 use oncelog_bench::stats::{Sample, median, range};
 
 const SIZES: [usize; 5] = [100, 1 << 10, 16 << 10, 64 << 10, 1 << 20];
@@ -56,6 +56,8 @@ pub(crate) fn durable(run: &Run) -> Outcome {
         "MB/s",
         "others"
     );
+    // Threads that block, or tasks of one thread that await.
+    let drive = if run.word("as") == Some("tasks") { drive_log_tasks } else { drive_log };
     let mut partition = 0;
     for size in run.numbers("sizes", &SIZES)? {
         let batch = batch(size)?;
@@ -64,11 +66,11 @@ pub(crate) fn durable(run: &Run) -> Outcome {
             partition += 1;
             let (mut ours, mut theirs) = (Sample::default(), Sample::default());
             let mut ratios = Vec::new();
-            drive_log(&log, &batch, writers, run.slice / 2)?;
+            drive(&log, &batch, writers, run.slice / 2)?;
             let usage = Usage::now();
             for _ in 0..run.pairs {
                 let bound = limit.run(size, run.slice)?;
-                let got = drive_log(&log, &batch, writers, run.slice)?;
+                let got = drive(&log, &batch, writers, run.slice)?;
                 ratios.push(got.rate() / bound.rate());
                 theirs.extend(&bound);
                 ours.extend(&got);

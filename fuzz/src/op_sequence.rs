@@ -113,9 +113,6 @@ struct Model {
     seen_end: i64,
     /// A truncation that may have taken effect: what reaches it may be gone.
     cut_asked: Option<i64>,
-    /// A truncation takes the checkpoints behind it along, and with them what they alone knew: the
-    /// producers and transactions of batches before the log start.
-    was_cut: bool,
 }
 
 impl Model {
@@ -145,12 +142,11 @@ impl Model {
         last.is_some_and(|item| item.is_transactional() && item.marker.is_none())
     }
 
-    /// T-3 to T-5: before the first transaction that is open, or whose marker is not replicated, of
-    /// those with something from `known_from` on.
-    fn last_stable(&self, high_watermark: i64, start: i64, known_from: i64) -> i64 {
+    /// T-3 to T-5: before the first transaction that is open, or whose marker is not replicated.
+    fn last_stable(&self, high_watermark: i64, start: i64) -> i64 {
         let mut open = BTreeMap::new();
         let mut unstable = high_watermark;
-        for item in self.items.iter().filter(|i| i.is_transactional() && i.last >= known_from) {
+        for item in self.items.iter().filter(|i| i.is_transactional()) {
             if item.marker.is_none() {
                 open.entry(item.producer).or_insert(item.base);
             } else if let Some(first) = open.remove(&item.producer)
@@ -359,9 +355,6 @@ impl<'a> Run<'a> {
     }
 
     fn expect_duplicate(&self, log: usize, item: &Item) -> Result<(), Ended> {
-        if self.models[log].was_cut && item.base < self.models[log].start {
-            return Ok(());
-        }
         let ticket = self.logs[log].append(&item.bytes(), &AppendOptions::default());
         let appended = ticket.map_err(|error| ended(&error))?.appended();
         let right = appended.duplicate && appended.base_offset.get() == item.base;
@@ -389,7 +382,6 @@ impl<'a> Run<'a> {
         let model = &mut self.models[log];
         let target = (model.end() - i64::from(self.program.byte() % 16)).max(model.start);
         model.cut_asked = Some(target);
-        model.was_cut = true;
         self.logs[log].truncate_to(Offset::new(target)).map_err(|error| ended(&error))?;
         let model = &mut self.models[log];
         model.cut_asked = None;
@@ -444,13 +436,15 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn open_and_judge(&mut self, survives: Durability) {
+    fn open_and_judge(&mut self, mut survives: Durability) {
         self.disk.heal();
         self.is_faulty = false;
         // Recovery itself may be cut short, by the power.
         let mut attempts = self.program.byte() % 4;
         while attempts > 0 && !self.program.bytes.is_empty() {
             attempts -= 1;
+            // What was only written outlives a kill, and not the power.
+            survives = Durability::Durable;
             let operation = self.disk.operations() + 1 + u64::from(self.program.byte() % 32);
             self.disk.crash_after(operation);
             drop(world::open(&self.disk));
@@ -495,9 +489,7 @@ impl<'a> Run<'a> {
         let last_stable = offsets.last_stable_offset.get();
         let model = &mut self.models[log];
         model.seen_end = model.seen_end.max(high_watermark);
-        let forgotten = if model.was_cut { start } else { 0 };
-        let right = [0, forgotten].map(|from| model.last_stable(high_watermark, start, from));
-        assert!(right.contains(&last_stable), "{offsets:?}, not {right:?}");
+        assert_eq!(last_stable, model.last_stable(high_watermark, start), "{offsets:?}");
         let from = (high_watermark - back).max(start);
         for (isolation, bound) in
             [(Isolation::ReadUncommitted, high_watermark), (Isolation::ReadCommitted, last_stable)]

@@ -8,8 +8,8 @@
 
 use super::{Batch, DecodeLimits};
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::Origin;
 use crate::options::{CleanupPolicy, LogConfig, TimestampType};
+use crate::types::Origin;
 
 /// What a batch is held against.
 #[derive(Clone, Copy, Debug)]

@@ -21,7 +21,7 @@ pub(crate) use identity::{MetaProperties, PartitionMetadata};
 pub(crate) use offsets::OffsetCheckpoint;
 
 use crate::error::{Error, ErrorKind};
-use crate::io::{OpenMode, Storage};
+use crate::io::{OpenMode, Storage, flush_failed};
 use crate::segment::name::{LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, parse_file_name};
 use crate::types::Offset;
 use std::fmt;
@@ -124,14 +124,6 @@ pub(crate) fn replace_file(
     drop(file);
     storage.rename(&temporary, &dir.join(name))?;
     storage.sync_dir(dir).map_err(flush_failed)
-}
-
-/// The error of a failed flush: never that of a full disk, after which the caller may try again.
-pub(crate) fn flush_failed(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => io::Error::other(error),
-        _ => error,
-    }
 }
 
 /// Reads a small file; `None` if there is none.

@@ -22,6 +22,7 @@ mod txn;
 pub(crate) use indexer::SegmentIndexer;
 pub(crate) use offset::OffsetIndex;
 pub(crate) use time::TimeIndex;
+pub use txn::AbortedTxn;
 pub(crate) use txn::{AbortedEntry, AbortedIndex, AbortedSum};
 
 use crate::types::Offset;

@@ -1,8 +1,8 @@
 //! What the indexes answer, against the rule catalogue and against plain scans.
 
+use super::AbortedTxn;
 use super::minima::Minima;
 use super::*;
-use crate::log::AbortedTxn;
 use crate::types::ProducerId;
 
 /// A small generator of numbers that are the same in every run.

@@ -14,7 +14,6 @@
 
 use super::IndexDamage;
 use super::minima::Minima;
-use crate::log::AbortedTxn;
 use crate::types::{Offset, ProducerId};
 
 /// Bytes of one entry.
@@ -22,6 +21,16 @@ const ENTRY_BYTES: usize = 34;
 
 /// The only version there is.
 const VERSION: i16 = 0;
+
+/// An aborted transaction that overlaps what was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct AbortedTxn {
+    /// First offset of the transaction.
+    pub first_offset: Offset,
+    /// Its producer.
+    pub producer_id: ProducerId,
+}
 
 /// One aborted transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

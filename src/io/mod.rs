@@ -303,3 +303,11 @@ pub trait Random: Send + Sync + fmt::Debug + 'static {
     /// The next number.
     fn next_u64(&self) -> u64;
 }
+
+/// The error of a failed flush: never that of a full disk, after which the caller may try again.
+pub(crate) fn flush_failed(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => io::Error::other(error),
+        _ => error,
+    }
+}

@@ -1,10 +1,10 @@
 //! Which aborted transactions overlap what was read.
 
 use super::LogInner;
-use super::api::AbortedTxn;
 use super::recover::rebuild_aborted;
 use crate::error::Result;
 use crate::index::AbortedIndex;
+use crate::index::AbortedTxn;
 use crate::segment::Segment;
 use crate::types::Offset;
 use std::sync::Arc;

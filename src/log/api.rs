@@ -1,25 +1,13 @@
 //! The values that a log's calls take and return.
 
+use crate::index::AbortedTxn;
 use crate::io::File;
 use crate::options::Durability;
 use crate::producer::VerificationGuard;
-use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
+use crate::types::{LeaderEpoch, Offset, Origin, ProducerEpoch, ProducerId, Sequence};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Who appends, which decides the rules that apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Origin {
-    /// A producer: every rule of sections A and P holds.
-    #[default]
-    Client,
-    /// A coordinator of groups or transactions: markers allowed, sequences not checked.
-    Coordinator,
-    /// A follower copying its leader: offsets and epochs are in the batches already.
-    Follower,
-}
 
 /// How far a reader may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -131,16 +119,6 @@ impl Default for ReadOptions {
     }
 }
 
-/// An aborted transaction that overlaps what was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub struct AbortedTxn {
-    /// First offset of the transaction.
-    pub first_offset: Offset,
-    /// Its producer.
-    pub producer_id: ProducerId,
-}
-
 /// What a read returned.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -208,22 +186,4 @@ pub struct TimestampedOffset {
     pub timestamp_ms: i64,
     /// The leader epoch of its batch.
     pub leader_epoch: LeaderEpoch,
-}
-
-/// A producer as [`Log::producers`](super::Log::producers) shows it (C-49).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ProducerDescription {
-    /// Id.
-    pub producer_id: ProducerId,
-    /// Epoch.
-    pub producer_epoch: ProducerEpoch,
-    /// Last sequence, −1 if no batch is remembered.
-    pub last_sequence: Sequence,
-    /// Time of the last batch or marker, in ms.
-    pub last_timestamp_ms: i64,
-    /// Epoch of the coordinator that wrote the last marker, −1 if none.
-    pub coordinator_epoch: i32,
-    /// First offset of the open transaction, if one is open.
-    pub txn_first_offset: Option<Offset>,
 }

@@ -15,17 +15,17 @@
 //! memory never runs ahead of a future that could still be acknowledged.
 
 use super::LogInner;
-use super::api::{AppendOptions, Appended, Origin};
+use super::api::{AppendOptions, Appended};
 use super::inner::{Active, LogState};
 use super::ticket::AppendTicket;
 use crate::batch::{Batch, HEADER_BYTES, MARKER_BATCH_BYTES, MarkerKind, Rules, validate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{CleanupPolicy, Durability, LogConfig, TimestampType};
+use crate::producer::reserved::is_reserved;
 use crate::producer::{Admission, BatchFacts, ControlKind, VerificationGuard};
 use crate::segment::Segment;
 use crate::segment::scan::Observed;
-use crate::txn::is_reserved;
-use crate::types::{LeaderEpoch, Offset};
+use crate::types::{LeaderEpoch, Offset, Origin};
 use std::sync::Arc;
 
 /// A batch that passed the checks which need no lock.
@@ -236,6 +236,12 @@ impl LogInner {
             base,
             None,
         ));
+        // A copied batch that begins behind a gap may be lost where the state is not, and the state would
+        // say that the log had reached it.
+        if base == state.end && state.is_state_small() {
+            let bytes = crate::producer::state::encode(&state.producers, base, &state.beside());
+            state.rolled_states.push_back((base, bytes));
+        }
         let fresh = Active::empty(Arc::clone(&segment), state.config.index_interval_bytes, now_ms);
         let mut old = std::mem::replace(&mut state.active, fresh);
         old.indexer.close();

@@ -83,6 +83,8 @@ pub(super) struct LogState {
     pub(super) stored_retention: Option<Retention>,
     /// Bytes appended since the last checkpoint.
     pub(super) uncheckpointed_bytes: u64,
+    /// Producers as of the end of rolled segments, until those are sealed: the bytes of a state each.
+    pub(super) rolled_states: VecDeque<(Offset, Vec<u8>)>,
     /// Removed segments whose files wait for their end, and when it comes; soonest first.
     pub(super) doomed: VecDeque<(Duration, Offset)>,
     /// Nothing is appended any more.
@@ -363,6 +365,12 @@ impl LogState {
         let last = self.damaged.get(..before).and_then(<[_]>::last);
         let last = last.filter(|d| d.segment_base == base);
         last.map_or((0, base), |d| (d.end_position, d.next))
+    }
+
+    /// Whether writing down all producers costs little beside the segment that is rolled.
+    pub(super) fn is_state_small(&self) -> bool {
+        let bytes = self.producers.len() as u64 * 256;
+        bytes <= (self.active.size() / 8).max(64 << 10)
     }
 
     /// Moves the high watermark, never back.

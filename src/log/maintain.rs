@@ -13,6 +13,7 @@ use crate::batch::Batch;
 use crate::checkpoint::replace_file;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::AbortedIndex;
+use crate::io::DirEntry;
 use crate::log::recover;
 use crate::options::{LogConfig, Retention};
 use crate::producer::state::{self, Beside};
@@ -33,7 +34,6 @@ struct Checkpoint {
     retention: Retention,
     state: Vec<u8>,
     snapshot: Vec<u8>,
-    epochs: Vec<u8>,
     segment: Arc<Segment>,
     offsets: Vec<u8>,
     times: Vec<u8>,
@@ -48,7 +48,6 @@ impl Checkpoint {
             state: state::encode(&state.producers, state.end, &state.beside()),
             retention: state.config.retention(),
             snapshot: crate::producer::snapshot::encode(&state.producers),
-            epochs: state.epochs.encode(),
             segment: Arc::clone(&active.segment),
             offsets: active.indexer.offsets().encode(),
             times: active.indexer.times().encode(),
@@ -147,7 +146,26 @@ impl LogInner {
                 Error::io(format!("seal segment {} of {}", segment.base(), self.name), e)
             })?;
             self.state.lock().to_seal.retain(|s| s.base() != segment.base());
+            self.store_rolled_state(&segment)?;
         }
+    }
+
+    /// Stores the producers as of the end of a segment that was just sealed: a checkpoint, and what a
+    /// truncation to there or behind it needs once the segment is gone (P-31, P-32).
+    fn store_rolled_state(&self, segment: &Segment) -> Result<()> {
+        let Some(end) = segment.end() else { return Ok(()) };
+        let taken = {
+            let mut state = self.state.lock();
+            let before = state.rolled_states.partition_point(|(at, _)| *at < end);
+            state.rolled_states.drain(..before);
+            state.rolled_states.pop_front_if(|(at, _)| *at == end)
+        };
+        let Some((end, bytes)) = taken else { return Ok(()) };
+        self.write_state(end, &bytes)
+            .map_err(|e| Error::io(format!("write a checkpoint of {}", self.name), e))?;
+        let mut state = self.state.lock();
+        state.checkpointed_end = state.checkpointed_end.max(end);
+        Ok(())
     }
 
     /// Makes a restart's work small: writes producers, epochs and the active segment's indexes as
@@ -181,7 +199,7 @@ impl LogInner {
     /// The caller has the right to change the log's files.
     fn write_checkpoint(&self, taken: &Checkpoint) -> Result<()> {
         self.write_index_files(taken)
-            .and_then(|()| self.write_state(taken))
+            .and_then(|()| self.write_state(taken.end, &taken.state))
             .map_err(|e| Error::io(format!("write a checkpoint of {}", self.name), e))?;
         let mut state = self.state.lock();
         state.checkpointed_end = taken.end;
@@ -212,17 +230,22 @@ impl LogInner {
         write(FileKind::TxnIndex, &taken.aborted)
     }
 
-    fn write_state(&self, taken: &Checkpoint) -> io::Result<()> {
+    /// Stores producers as of `end`. The epochs are those of now: who began one meanwhile was told that it
+    /// is durable.
+    fn write_state(&self, end: Offset, state: &[u8]) -> io::Result<()> {
         let write = |name: &str, bytes: &[u8]| {
             replace_file(self.storage().as_ref(), &self.path, name, bytes)
         };
-        write(LEADER_EPOCH_CHECKPOINT, &taken.epochs)?;
-        write(&segment_file(taken.end, FileKind::State), &taken.state)?;
-        self.remove_older(FileKind::State, taken.end, 2)
+        let epochs = self.state.lock().epochs.encode();
+        write(LEADER_EPOCH_CHECKPOINT, &epochs)?;
+        write(&segment_file(end, FileKind::State), state)?;
+        self.remove_older(FileKind::State, end, 2)
     }
 
-    /// Removes files of `kind` but the newest `keep` up to `newest`.
+    /// Removes files of `kind` but the newest `keep` up to `newest` and those at the base of a segment:
+    /// without the one at the base of the first, a truncation would forget what lay before it (P-32).
     fn remove_older(&self, kind: FileKind, newest: Offset, keep: usize) -> io::Result<()> {
+        let bases: Vec<Offset> = self.state.lock().segments.iter().map(|s| s.base()).collect();
         let mut offsets: Vec<Offset> = self
             .storage()
             .list_dir(&self.path)?
@@ -235,7 +258,8 @@ impl LogInner {
         offsets.sort_unstable();
         offsets.retain(|offset| *offset <= newest);
         let old = offsets.len().saturating_sub(keep);
-        for offset in offsets.into_iter().take(old) {
+        let unneeded = |offset: &Offset| bases.binary_search(offset).is_err();
+        for offset in offsets.into_iter().take(old).filter(unneeded) {
             self.storage().remove_file(&self.path.join(segment_file(offset, kind)))?;
         }
         Ok(())
@@ -347,21 +371,39 @@ impl LogInner {
             self.checkpoint()?;
         }
         let _one_at_a_time = self.maintenance()?;
+        let failed = |e| Error::io(format!("remove a segment of {}", self.name), e);
         let gone: Vec<Arc<Segment>> = {
-            let mut state = self.state.lock();
+            let state = self.state.lock();
             let covered = state.checkpointed_end;
-            let gone = state.trimmed_segments();
-            let uncovered = |s: &Arc<Segment>| s.end().is_none_or(|end| end > covered);
-            let gone = state.segments[..gone].iter().position(uncovered).unwrap_or(gone);
-            state.segments.drain(..gone).collect()
+            let uncovered = |s: &&Arc<Segment>| s.end().is_some_and(|end| end <= covered);
+            let trimmed = &state.segments[..state.trimmed_segments()];
+            trimmed.iter().take_while(uncovered).map(Arc::clone).collect()
         };
+        self.keep_state_behind(&gone)?;
+        self.state.lock().segments.drain(..gone.len());
         for segment in &gone {
             segment.retire();
-            segment
-                .doom_files()
-                .map_err(|e| Error::io(format!("remove a segment of {}", self.name), e))?;
+            segment.doom_files().map_err(failed)?;
+        }
+        if let Some(end) = gone.last().and_then(|last| last.end()) {
+            self.remove_older(FileKind::State, end, 1).map_err(failed)?;
         }
         self.remove_doomed(&gone)
+    }
+
+    /// Sees to it that producers as of the end of segments that go are on the disk. Mostly they are, since
+    /// the last of them was sealed; else the batches are read once more.
+    fn keep_state_behind(&self, gone: &[Arc<Segment>]) -> Result<()> {
+        let Some(end) = gone.last().and_then(|last| last.end()) else { return Ok(()) };
+        let stored = [FileKind::State, FileKind::Snapshot].map(|kind| segment_file(end, kind));
+        let is_stored = |entry: &DirEntry| stored.contains(&entry.name);
+        let failed = |e| Error::io(format!("write a checkpoint of {}", self.name), e);
+        if self.storage().list_dir(&self.path).map_err(failed)?.iter().any(is_stored) {
+            return Ok(());
+        }
+        // Bytes that cannot be read keep nothing from going, and tell nobody anything.
+        let Ok(state) = recover::rebuild_state(self, gone, end) else { return Ok(()) };
+        self.write_state(end, &state).map_err(failed)
     }
 
     /// Removes the files of segments that went long enough ago, all of them if space is short. The
@@ -523,7 +565,7 @@ impl LogInner {
 impl LogState {
     /// What a checkpoint keeps beside the producers. Only those transaction indexes are vouched for that
     /// are known to be right.
-    fn beside(&self) -> Beside {
+    pub(super) fn beside(&self) -> Beside {
         let sealed = self.segments.iter().filter_map(|segment| segment.aborted_sum());
         let sums = sealed.chain(self.active.aborted.sum()).collect();
         Beside { sums, retention: Some(self.config.retention()) }

@@ -37,8 +37,8 @@ mod txn;
 mod wait;
 
 pub use api::{
-    AbortedTxn, AppendOptions, Appended, FileRange, Isolation, LogOffsets, OpenTransaction, Origin,
-    ProducerDescription, ReadOptions, ReadOutcome, TimestampedOffset, Verification,
+    AppendOptions, Appended, FileRange, Isolation, LogOffsets, OpenTransaction, ReadOptions,
+    ReadOutcome, TimestampedOffset, Verification,
 };
 pub(crate) use idle::retention_due_ms;
 pub(crate) use inner::{LogInner, Positions};
@@ -49,7 +49,7 @@ pub(crate) use txn::DurableWait;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{LogConfig, LogName};
-use crate::producer::VerificationGuard;
+use crate::producer::{ProducerDescription, VerificationGuard};
 use crate::types::{LeaderEpoch, Offset};
 use std::fmt;
 use std::sync::Arc;
@@ -113,6 +113,22 @@ impl Log {
     /// O(log n) to find the place, then the bytes returned.
     pub fn read(&self, offset: Offset, options: &ReadOptions) -> Result<ReadOutcome> {
         self.inner.read(offset, options)
+    }
+
+    /// Reads like [`Log::read`] if the answer is in memory: what was appended last, or that there is
+    /// nothing to see yet. `None` if the disk has to be asked: then read, on a thread that may wait.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    ///
+    /// # Complexity
+    /// As [`Log::read`], without I/O.
+    pub fn read_resident(
+        &self,
+        offset: Offset,
+        options: &ReadOptions,
+    ) -> Result<Option<ReadOutcome>> {
+        self.inner.read_resident(offset, options)
     }
 
     /// Where in a file [`Log::read`] would find the same batches, for a caller that hands them to a

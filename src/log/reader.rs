@@ -1,10 +1,11 @@
 //! Reading batch by batch: what is there, or following the log's end on a thread or in a task.
 
 use super::Log;
-use super::api::{AbortedTxn, Isolation, ReadOptions};
+use super::api::{Isolation, ReadOptions};
 use super::ticket::WaitFor;
 use crate::batch::{Batch, MarkerKind};
 use crate::error::{ErrorKind, Result};
+use crate::index::AbortedTxn;
 use crate::types::{Offset, ProducerId};
 use bytes::Bytes;
 use std::collections::{HashSet, VecDeque};

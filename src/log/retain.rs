@@ -11,8 +11,8 @@ use super::LogInner;
 use super::inner::LogState;
 use crate::error::Result;
 use crate::options::Retention;
+use crate::producer::reserved::is_reserved;
 use crate::segment::Segment;
-use crate::txn::is_reserved;
 use crate::types::Offset;
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 //! that are never refused for want of room, and waiting for the device on a thread or in a task.
 
 use super::Log;
-use super::api::{AppendOptions, Appended, Origin};
+use super::api::{AppendOptions, Appended};
 use super::append::Behalf;
 use super::ticket::{Frontier, Registration};
 use super::wait::Wake;
@@ -11,8 +11,8 @@ use crate::engine::Shared;
 use crate::error::Result;
 use crate::options::Durability;
 use crate::producer::OpenTxn;
-use crate::txn::{COORDINATOR_EPOCH, PRODUCER_EPOCH};
-use crate::types::{LeaderEpoch, Offset, ProducerId};
+use crate::producer::reserved::{COORDINATOR_EPOCH, PRODUCER_EPOCH};
+use crate::types::{LeaderEpoch, Offset, Origin, ProducerId};
 use std::sync::Arc;
 use std::task::Waker;
 use std::thread;

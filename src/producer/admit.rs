@@ -4,7 +4,7 @@
 use super::entry::ProducerEntry;
 use super::{Admission, BatchFacts, ControlKind, ProducerTable, VerificationGuard};
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::Origin;
+use crate::types::Origin;
 use crate::types::Sequence;
 
 impl ProducerTable {

@@ -1,7 +1,6 @@
 //! One producer: its epoch, its recent batches, its open transaction (P-1).
 
 use super::BatchFacts;
-use crate::log::ProducerDescription;
 use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence};
 
 /// Batches remembered per producer; clients keep at most as many in flight (P-4).
@@ -21,6 +20,24 @@ pub(crate) struct ProducerEntry {
     pub(super) last_used_offset: Offset,
     pub(super) coordinator_epoch: i32,
     pub(super) producer_epoch: ProducerEpoch,
+}
+
+/// A producer as [`Log::producers`](crate::Log::producers) shows it (C-49).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProducerDescription {
+    /// Id.
+    pub producer_id: ProducerId,
+    /// Epoch.
+    pub producer_epoch: ProducerEpoch,
+    /// Last sequence, −1 if no batch is remembered.
+    pub last_sequence: Sequence,
+    /// Time of the last batch or marker, in ms.
+    pub last_timestamp_ms: i64,
+    /// Epoch of the coordinator that wrote the last marker, −1 if none.
+    pub coordinator_epoch: i32,
+    /// First offset of the open transaction, if one is open.
+    pub txn_first_offset: Option<Offset>,
 }
 
 /// Where and when an open transaction began.

@@ -23,6 +23,7 @@ mod admit;
 mod cursor;
 mod entries;
 mod entry;
+pub(crate) mod reserved;
 pub(crate) mod snapshot;
 pub(crate) mod state;
 #[cfg(test)]
@@ -30,11 +31,11 @@ mod tests;
 mod txn;
 mod verification;
 
+pub use entry::ProducerDescription;
 pub(crate) use txn::CompletedTxn;
 pub use verification::VerificationGuard;
 pub(crate) use verification::{VerificationRefused, VerificationRequest};
 
-use crate::log::ProducerDescription;
 use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence};
 use entries::Entries;
 use entry::{CachedBatch, ProducerEntry, TxnStart};

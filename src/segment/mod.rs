@@ -10,9 +10,9 @@ pub(crate) mod name;
 pub(crate) mod scan;
 pub(crate) mod trailer;
 
-use crate::checkpoint::flush_failed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{AbortedIndex, AbortedSum, IndexDamage, OffsetIndex, TimeIndex};
+use crate::io::flush_failed;
 use crate::io::{File, OpenMode, Storage};
 use crate::types::Offset;
 pub(crate) use budget::OpenSegments;
@@ -409,41 +409,44 @@ impl Segment {
         crate::checkpoint::replace_file(self.storage.as_ref(), &self.dir, &name, bytes)
     }
 
-    /// Removes every file of the segment; readers that hold it keep reading.
+    /// Removes every file of the segment, durably; readers that hold it keep reading.
     pub(crate) fn remove_files(&self) -> io::Result<()> {
-        for kind in REMOVAL_ORDER {
-            present(self.storage.remove_file(&self.path(kind)))?;
-        }
-        Ok(())
+        self.withdraw(|kind| self.storage.remove_file(&self.path(kind)))
     }
 
-    /// Takes every file of the segment out of use, to be removed later (D-6).
+    /// Takes every file of the segment out of use, durably, to be removed later (D-6).
     pub(crate) fn doom_files(&self) -> io::Result<()> {
-        for kind in REMOVAL_ORDER {
+        self.withdraw(|kind| {
             let doomed = self.dir.join(segment_file_with(self.base, kind, Suffix::Deleted));
-            present(self.storage.rename(&self.path(kind), &doomed))?;
+            self.storage.rename(&self.path(kind), &doomed)
+        })
+    }
+
+    /// The data last: as long as it is there, the rest can be built again, and an index alone says that
+    /// data was lost. Names that are not flushed survive a power cut in any combination, so each of the two
+    /// steps is flushed, and whoever removes several segments leaves no hole between two of them.
+    fn withdraw(&self, withdraw: impl Fn(FileKind) -> io::Result<()>) -> io::Result<()> {
+        for kind in DERIVED {
+            present(withdraw(kind))?;
         }
-        Ok(())
+        self.storage.sync_dir(&self.dir).map_err(flush_failed)?;
+        present(withdraw(FileKind::Log))?;
+        self.storage.sync_dir(&self.dir).map_err(flush_failed)
     }
 }
 
 /// Removes what [`Segment::doom_files`] left of the segment at `base`.
 pub(crate) fn remove_doomed(storage: &dyn Storage, dir: &Path, base: Offset) -> io::Result<()> {
-    for kind in REMOVAL_ORDER {
+    for kind in DERIVED.into_iter().chain([FileKind::Log]) {
         let doomed = dir.join(segment_file_with(base, kind, Suffix::Deleted));
         present(storage.remove_file(&doomed))?;
     }
     Ok(())
 }
 
-/// The data last: as long as it is there, the rest can be built again.
-const REMOVAL_ORDER: [FileKind; 5] = [
-    FileKind::OffsetIndex,
-    FileKind::TimeIndex,
-    FileKind::TxnIndex,
-    FileKind::Snapshot,
-    FileKind::Log,
-];
+/// Files of a segment beside its data.
+const DERIVED: [FileKind; 4] =
+    [FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TxnIndex, FileKind::Snapshot];
 
 /// A file that is not there is as good as one that went.
 fn present(outcome: io::Result<()>) -> io::Result<()> {

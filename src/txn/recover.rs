@@ -18,7 +18,6 @@
 //!
 //! [`Coordinator::settle`]: super::coordinator::Coordinator::settle
 
-use super::Owner;
 use super::positions::Positions;
 use super::record::{Decision, Participant, Record, Verdict};
 use crate::batch::{BatchBuilder, DecodeLimits, MarkerKind};
@@ -27,6 +26,7 @@ use crate::log::{Isolation, Log};
 use crate::options::LogName;
 use crate::planted::Planted;
 use crate::producer::OpenTxn;
+use crate::producer::reserved::Owner;
 use crate::types::{Offset, ProducerId};
 use std::collections::BTreeMap;
 

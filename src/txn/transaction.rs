@@ -7,6 +7,7 @@ use crate::batch::{BatchBuilder, MarkerKind};
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Appended, Log};
 use crate::options::LogName;
+use crate::producer::reserved::PRODUCER_EPOCH;
 use crate::types::{Offset, ProducerId, Sequence};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -118,7 +119,7 @@ impl Transaction {
         let mut body = self.body.lock();
         body.check_open()?;
         self.coordinator.check_own(log)?;
-        let bytes = batch.producer(body.producer, super::PRODUCER_EPOCH, Sequence::NONE);
+        let bytes = batch.producer(body.producer, PRODUCER_EPOCH, Sequence::NONE);
         let bytes = bytes.transactional().build()?;
         body.reserve(log)?;
         let appended = log.stage_in_transaction(&bytes)?;

@@ -28,6 +28,12 @@ fn open(world: &World, config: &LogConfig) -> (Engine, Log) {
     (engine, log)
 }
 
+/// Base offsets of the batches that are not damaged.
+fn readable(log: &Log) -> Vec<i64> {
+    let batches = log.batches(Offset::ZERO, ALL);
+    batches.filter_map(|batch| Some(batch.ok()?.batch().base_offset().get())).collect()
+}
+
 fn assert_whole(log: &Log, what: &str) {
     assert_eq!(bases(log, ALL), (0..12).collect::<Vec<_>>(), "{what}");
     for i in 0..12 {
@@ -124,14 +130,36 @@ fn a_flipped_bit_costs_its_batch_and_no_other() {
         let error = log.read(Offset::new(victim), &ReadOptions::default()).unwrap_err();
         let ErrorKind::Corrupt { next, .. } = *error.kind() else { panic!("{error:?}") };
         assert_eq!(next, Offset::new(victim + 1), "{victim}");
-        let readable: Vec<i64> = log
-            .batches(Offset::ZERO, ALL)
-            .filter_map(|batch| Some(batch.ok()?.batch().base_offset().get()))
-            .collect();
         let others: Vec<i64> = (0..12).filter(|offset| *offset != victim).collect();
-        assert_eq!(readable, others, "{victim}");
+        assert_eq!(readable(&log), others, "{victim}");
         assert_eq!(Draft::plain().append(&log).unwrap().base_offset, Offset::new(12));
         engine.close().unwrap();
+    }
+}
+
+// Bytes that are none of the log's, in front of any batch: what begins behind them is where it should be, and is
+// served, whether a recovery or a reader met them.
+#[test]
+fn foreign_bytes_between_batches_cost_none_of_them() {
+    for clean in [true, false] {
+        for victim in 0..12 {
+            let world = World::simulated();
+            let config = closed(&world);
+            let path = world.file(&format!("{:020}.log", victim / 3 * 3));
+            let mut bytes = world.read(&path);
+            let position = bytes.len() / 3 * (victim % 3);
+            bytes.splice(position..position, [0x71; 100]);
+            world.write(&path, &bytes);
+            if !clean {
+                world.forget_clean_close();
+            }
+            for life in 0..2 {
+                let (engine, log) = open(&world, &config);
+                let what = format!("before {victim}, clean {clean}, life {life}");
+                assert_eq!((end(&log), readable(&log)), (12, (0..12).collect()), "{what}");
+                world.kill((engine, log));
+            }
+        }
     }
 }
 
@@ -156,6 +184,76 @@ fn a_lost_end_is_reported_and_its_offsets_are_not_given_again() {
             assert_eq!(values(&log, 12, ALL).len(), 1);
         });
     }
+}
+
+/// Leaves Kafka's files only.
+fn without_states(world: &World) {
+    for state in world.files(".state") {
+        world.remove(&world.file(&state));
+    }
+}
+
+// D-45, R-11: what Kafka closed in order was durable up to its snapshot. The first open must not cut what a
+// later one, knowing the snapshot, would miss.
+#[test]
+fn damage_at_the_end_of_a_log_that_kafka_closed_is_kept_by_every_open() {
+    for_each_backend(|world| {
+        let config = closed(world);
+        without_states(world);
+        let path = world.file("00000000000000000009.log");
+        let mut bytes = world.read(&path);
+        let last = bytes.len() * 2 / 3..bytes.len();
+        bytes[last.clone()].fill(0x71);
+        world.write(&path, &bytes);
+        for life in 0..3 {
+            let (engine, log) = open(world, &config);
+            assert_eq!((end(&log), readable(&log).len()), (12, 11), "life {life}");
+            assert_eq!(world.read(&path)[last.clone()], bytes[last.clone()], "life {life}");
+            world.kill((engine, log));
+        }
+    });
+}
+
+// Without its snapshots, too: nothing in it can be torn, so what lies behind damage stays.
+#[test]
+fn damage_in_a_log_that_kafka_closed_costs_nothing_behind_it() {
+    for_each_backend(|world| {
+        let config = closed(world);
+        without_states(world);
+        for snapshot in world.files(".snapshot") {
+            world.remove(&world.file(&snapshot));
+        }
+        let path = world.file("00000000000000000003.log");
+        let mut bytes = world.read(&path);
+        bytes[100] ^= 1;
+        world.write(&path, &bytes);
+        for life in 0..2 {
+            let (engine, log) = open(world, &config);
+            assert_eq!((end(&log), readable(&log).len()), (12, 11), "life {life}");
+            world.kill((engine, log));
+        }
+    });
+}
+
+// P-5: Kafka writes a snapshot when it rolls, before the batches are flushed. A power cut can leave one that
+// knows of batches that are gone, and a retry of theirs is none.
+#[test]
+fn a_snapshot_that_ran_ahead_of_its_log_is_not_believed() {
+    for_each_backend(|world| {
+        let config = closed(world);
+        without_states(world);
+        world.forget_clean_close();
+        let path = world.file("00000000000000000009.log");
+        let bytes = world.read(&path);
+        world.write(&path, &bytes[..bytes.len() / 3]);
+        let (engine, log) = open(world, &config);
+        assert_eq!(end(&log), 10);
+        assert_eq!(verdict(Draft::of(1, 0, 9).sized(100).append(&log)), "duplicate");
+        assert_eq!(verdict(Draft::of(1, 0, 10).sized(100).append(&log)), "accepted");
+        assert_eq!(world.files(".snapshot"), [""; 0]);
+        world.kill((engine, log));
+        assert_eq!(end(&open(world, &config).1), 11);
+    });
 }
 
 // what was never acknowledged and is torn goes, and is said to have gone.

@@ -225,3 +225,69 @@ fn a_truncation_inside_the_batch_that_holds_the_log_start_begins_where_that_batc
         assert_eq!(Draft::plain().append(&log).unwrap().base_offset.get(), 7);
     });
 }
+
+// P-32: what segments told of producers outlives them. A truncation takes the checkpoints behind it along, and
+// goes back to the producers as of the first segment that is left, whoever completed the one before.
+#[test]
+fn a_truncation_knows_the_producers_of_segments_that_were_removed() {
+    for rolled_by in ["the log", "a recovery", "kafka"] {
+        for_each_backend(|world| {
+            let engine = world.open();
+            let log = create(&engine);
+            let config = log.config();
+            for sequence in 0..3 {
+                Draft::of(1, 0, sequence).append(&log).unwrap();
+            }
+            Draft::of(2, 0, 0).txn().append(&log).unwrap();
+            Draft::of(3, 4, 0).txn().append(&log).unwrap();
+            End::commit(3, 4).append(&log).unwrap();
+            log.roll();
+            Draft::plain().append(&log).unwrap();
+            let open = || {
+                let engine = world.open();
+                let log = reopened(&engine, config.clone());
+                (engine, log)
+            };
+            let (mut engine, mut log) = match rolled_by {
+                "the log" => {
+                    engine.tick();
+                    let stored = world.files(".state");
+                    assert!(stored.contains(&"00000000000000000006.state".to_owned()));
+                    (engine, log)
+                }
+                "a recovery" => {
+                    world.kill((engine, log));
+                    open()
+                }
+                _ => {
+                    engine.close().unwrap();
+                    for state in world.files(".state") {
+                        world.remove(&world.file(&state));
+                    }
+                    open()
+                }
+            };
+            log.trim_before(Offset::new(6)).unwrap();
+            engine.tick();
+            assert_eq!(world.files(".log"), ["00000000000000000006.log"], "{rolled_by}");
+            // So many that the old ones are in no list of a producer's last batches.
+            for sequence in 3..9 {
+                Draft::of(1, 0, sequence).append(&log).unwrap();
+            }
+            End::abort(2, 0).append(&log).unwrap();
+            engine.close().unwrap();
+            (engine, log) = open();
+            log.truncate_to(Offset::new(7)).unwrap();
+            for life in 0..2 {
+                let what = format!("rolled by {rolled_by}, life {life}");
+                assert_eq!((end(&log), last_stable(&log)), (7, 6), "{what}");
+                assert_eq!(verdict(Draft::of(1, 0, 2).append(&log)), "duplicate", "{what}");
+                assert_eq!(verdict(Draft::of(1, 0, 4).append(&log)), "45", "{what}");
+                assert_eq!(verdict(Draft::of(3, 3, 0).append(&log)), "47", "{what}");
+                world.kill((engine, log));
+                (engine, log) = open();
+            }
+            assert_eq!(verdict(Draft::of(1, 0, 3).append(&log)), "accepted");
+        });
+    }
+}

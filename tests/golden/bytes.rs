@@ -76,7 +76,7 @@ const FILES: &[(&str, &str)] = &[
          0000000000000007 0000 00000000 0000000000000008 00000000 0000018bcfe56814 ffffffff
          0000000000000008",
     ),
-    // What Kafka's snapshot cannot hold; as of the log's creation, and of its close.
+    // What Kafka's snapshot cannot hold; as of the log's creation, of the roll, and of its close.
     (
         "t-0/00000000000000000000.state",
         "6f6e63656c6f6750 0002 0000 8c1f3fbf
@@ -86,6 +86,17 @@ const FILES: &[(&str, &str)] = &[
          # The empty transaction index.
          00000001 0000000000000000 00000000 00000000
          00000000 e70cb355",
+    ),
+    (
+        "t-0/00000000000000000003.state",
+        "6f6e63656c6f6750 0002 0000 8c1f3fbf 0000000000000003 00000000
+         # No index was sealed yet.
+         00000000
+         00000001
+         00000000000003e8 0005 00000009 0000018bcfe56800 0000018bcfe56be8 0000000000000002
+         ffffffffffffffff ffffffffffffffff 01
+         00000001 0000000000000001 00000001 0000018bcfe56805
+         b7f7aeb3",
     ),
     (
         "t-0/00000000000000000009.state",

@@ -3,7 +3,7 @@
 use crate::exhaustive::survives_every_cut;
 use crate::script::{
     Setup,
-    Step::{self, Create, Tick, Truncate, Wait},
+    Step::{self, Create, Roll, Tick, Trim, Truncate, Wait},
 };
 
 fn data(log: usize, pid: i64, count: usize, bytes: usize) -> Step {
@@ -39,4 +39,16 @@ fn a_truncation_over_segments_cut_short_leaves_no_hole() {
 #[test]
 fn a_log_that_a_killed_process_left_half_created_survives_a_later_cut() {
     survives_every_cut(Setup::default(), &[Create(0), Create(1), data(1, 1, 1, 10), Wait(1)]);
+}
+
+/// Retention took two segments, and the power cut kept one of the renames: the file of the later segment was
+/// gone, the earlier one back. The log had lost its end then, or was refused for the index that lay there alone.
+#[test]
+fn a_retention_cut_short_leaves_no_hole_before_the_log_start() {
+    let mut script = vec![Create(0)];
+    for _ in 0..3 {
+        script.extend([data(0, 1, 2, 700), Wait(0), Roll(0)]);
+    }
+    script.extend([Tick, Trim(0, 100), Tick]);
+    survives_every_cut(Setup::default(), &script);
 }

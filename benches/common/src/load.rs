@@ -131,6 +131,49 @@ pub fn drive_log(log: &Log, batch: &Bytes, writers: usize, duration: Duration) -
     )
 }
 
+/// What [`drive_log`] does, with `writers` tasks of one thread in the place of threads: each awaits its
+/// ticket before it appends again.
+///
+/// # Errors
+/// The first error of a writer.
+pub fn drive_log_tasks(
+    log: &Log,
+    batch: &Bytes,
+    writers: usize,
+    duration: Duration,
+) -> Outcome<Sample> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let started = Instant::now();
+    let outcomes: Vec<Outcome<Vec<u64>>> = runtime.block_on(async {
+        let tasks: Vec<_> = (0..writers)
+            .map(|_| runtime.spawn(append_until(log.clone(), batch.clone(), started + duration)))
+            .collect();
+        let mut outcomes = Vec::with_capacity(writers);
+        for task in tasks {
+            outcomes
+                .push(task.await.map_err(Into::into).and_then(|nanos| nanos.map_err(Into::into)));
+        }
+        outcomes
+    });
+    let elapsed = started.elapsed();
+    let nanos: Outcome<Vec<Vec<u64>>> = outcomes.into_iter().collect();
+    Ok(Sample::new(nanos?.concat(), elapsed))
+}
+
+/// Appends, one after the other, until `end`; how long each took to be acknowledged.
+async fn append_until(log: Log, batch: Bytes, end: Instant) -> oncelog::Result<Vec<u64>> {
+    let options = AppendOptions::default();
+    let mut nanos = Vec::new();
+    let mut now = Instant::now();
+    while now < end {
+        log.append(&batch, &options)?.await?;
+        let after = Instant::now();
+        nanos.push(u64::try_from((after - now).as_nanos()).unwrap_or(u64::MAX));
+        now = after;
+    }
+    Ok(nanos)
+}
+
 /// A producer whose next batch is the last one with another sequence.
 #[derive(Debug)]
 pub struct Producer {

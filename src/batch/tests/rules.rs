@@ -1,8 +1,8 @@
 //! The rules of an append, each broken once.
 
 use super::*;
-use crate::log::Origin;
 use crate::options::LogConfig;
+use crate::types::Origin;
 
 const NOW: i64 = 1_700_000_000_000;
 

@@ -98,7 +98,7 @@ fn replay(segment: &Segment, from: Offset, producers: &mut ProducerTable) -> Res
 }
 
 /// Every right batch of a segment in order, until `visit` has seen enough.
-fn walk(
+pub(super) fn walk(
     segment: &Segment,
     mut visit: impl FnMut(&crate::batch::Batch<'_>) -> Result<bool>,
 ) -> Result<()> {

@@ -49,7 +49,6 @@ pub(in crate::log) fn cut(log: &LogInner, state: &LogState, offset: Offset) -> R
     for segment in segments.iter().rev() {
         if segment.base() >= offset && segment.base() != segments[0].base() {
             segment.remove_files().map_err(failed)?;
-            flush_names()?;
             continue;
         }
         cut_segment(log, segment, offset).map_err(failed)?;
@@ -76,7 +75,6 @@ fn start_anew(log: &LogInner, state: &LogState, offset: Offset) -> Result<()> {
     checkpoint::replace_file(storage.as_ref(), &log.path, &name, &bytes).map_err(failed)?;
     for segment in state.segments.iter().rev() {
         segment.remove_files().map_err(failed)?;
-        storage.sync_dir(&log.path).map_err(failed)?;
     }
     Ok(())
 }

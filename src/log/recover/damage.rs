@@ -24,17 +24,19 @@ impl Loader {
             // Complete; what follows is the padding that sealing would have trimmed.
             return Ok(false);
         }
-        let watermark = self.watermark(walk)?;
-        if self.expected >= watermark {
+        let first = self.expected;
+        let watermark = Some(self.watermark(walk)?).filter(|watermark| first < *watermark);
+        if watermark.is_none() && !self.is_end_unknown {
             // Everything from here on may never have been flushed.
             walk.torn = true;
             return Ok(false);
         }
-        let first = self.expected;
         let found = resync(scanner, first)?;
-        let (next, end_position) = match found {
-            Some(base) => (base, scanner.position()),
-            None => (self.next_base_after(walk.base).unwrap_or(watermark), walk.len),
+        let end_position = if found.is_some() { scanner.position() } else { walk.len };
+        let Some(next) = found.or_else(|| self.next_base_after(walk.base)).or(watermark) else {
+            // Bytes behind the log's end.
+            walk.torn = true;
+            return Ok(false);
         };
         self.damaged.push(DamagedRange {
             first,
@@ -55,7 +57,7 @@ impl Loader {
             return Ok(false);
         }
         let failed = |e| Error::io(format!("recover {}", self.source.name), e);
-        let mut watermark = self.replay_from;
+        let mut watermark = self.durable_to;
         for base in later {
             let path = self.source.path.join(segment_file(*base, FileKind::Log));
             let storage = &self.source.shared.io.storage;
@@ -69,9 +71,8 @@ impl Loader {
 
     /// Up to where the log is known to have been durable, from the trailers behind the walk's end.
     fn watermark(&self, walk: &Walk) -> io::Result<Offset> {
-        let mut watermark = if self.is_ours { self.replay_from } else { Offset::ZERO };
-        watermark =
-            watermark.max(last_watermark(walk.file.as_ref(), walk.base, walk.end, walk.len)?);
+        let in_file = last_watermark(walk.file.as_ref(), walk.base, walk.end, walk.len)?;
+        let mut watermark = self.durable_to.max(in_file);
         for base in self.bases.iter().filter(|b| **b > walk.base) {
             let path = self.source.path.join(segment_file(*base, FileKind::Log));
             let file = self.source.shared.io.storage.open(&path, OpenMode::Read, false)?;

@@ -32,6 +32,22 @@ impl Loader {
         Ok(())
     }
 
+    /// Removes snapshots of batches that are not there. A snapshot that ran ahead of the disk was not
+    /// believed, and after the next orderly close it would be.
+    pub(super) fn drop_snapshots(&self, snapshots: &[Offset]) -> Result<()> {
+        let storage = &self.source.shared.io.storage;
+        let failed = |e| Error::io(format!("remove a snapshot of {}", self.source.name), e);
+        let ahead = snapshots.partition_point(|offset| *offset <= self.expected);
+        for offset in &snapshots[ahead..] {
+            let name = segment_file(*offset, FileKind::Snapshot);
+            storage.remove_file(&self.source.path.join(name)).map_err(failed)?;
+        }
+        if ahead < snapshots.len() {
+            storage.sync_dir(&self.source.path).map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// A walked segment that is not the last one.
     pub(super) fn finish_rolled(&mut self, mut walk: Walk, end: Offset) {
         walk.indexer.close();
@@ -51,7 +67,6 @@ impl Loader {
         self.segments.push(segment);
     }
 
-    /// The walked last segment becomes the active one; what lies behind its data goes.
     /// Says behind the last batch that everything before it is durable, and returns where that ends.
     ///
     /// The trailers that told damage from a torn end lie in what is cut. Without one the next recovery
@@ -76,6 +91,7 @@ impl Loader {
         Ok(end)
     }
 
+    /// The walked last segment becomes the active one; what lies behind its data goes.
     pub(super) fn finish_active(&mut self, walk: Walk) -> Result<Active> {
         let failed = |e| Error::io(format!("recover {}", self.source.name), e);
         if walk.end < walk.len {

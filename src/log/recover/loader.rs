@@ -22,8 +22,13 @@ pub(super) struct Loader {
     pub(super) report: RecoveryReport,
     pub(super) bases: Vec<Offset>,
     pub(super) producers: ProducerTable,
-    /// Producers are as of here, and everything below was durable once.
+    /// Producers are as of here.
     pub(super) replay_from: Offset,
+    /// Everything below was durable once: the newest state says so by its name alone, which it got after
+    /// that. So does Kafka's newest snapshot if Kafka closed the log in order; else it ran ahead of the disk.
+    pub(super) durable_to: Offset,
+    /// Closed in order, and nothing says where it ended: then all that is there was durable.
+    pub(super) is_end_unknown: bool,
     /// One of our own state files was there: rolled segments of ours leave no gaps.
     pub(super) is_ours: bool,
     pub(super) epochs: LeaderEpochCache,
@@ -55,6 +60,8 @@ impl Loader {
             report,
             bases: Vec::new(),
             replay_from: Offset::ZERO,
+            durable_to: Offset::ZERO,
+            is_end_unknown: false,
             is_ours: false,
             epochs: LeaderEpochCache::default(),
             damaged: Vec::new(),
@@ -76,9 +83,13 @@ impl Loader {
         self.has_gaps = self.was_compacted()?;
         let log_start = self.log_start(first)?;
         self.replay_from = first;
+        let named = states.last().max(snapshots.last().filter(|_| self.source.clean));
+        self.durable_to = named.copied().unwrap_or(first).max(first);
+        self.is_end_unknown = self.source.clean && named.is_none();
         self.restore_producers(&states, &snapshots, log_start)?;
         self.load_epochs()?;
         let active = self.load_segments(log_start)?;
+        self.drop_snapshots(&snapshots)?;
         self.make_durable()?;
         let end = self.expected;
         // One that begins at the end has no batch yet and is still in force.
@@ -115,6 +126,7 @@ impl Loader {
             checkpointed_end: self.replay_from,
             stored_retention: self.retention,
             uncheckpointed_bytes: 0,
+            rolled_states: VecDeque::new(),
             doomed: VecDeque::new(),
             closing: false,
             closed: false,
@@ -181,11 +193,11 @@ impl Loader {
         self.damaged.push(gap);
     }
 
-    /// Nothing is left of the log below the replay point, where it certainly ended once.
+    /// Nothing is left of the log's end, which certainly was there once.
     fn note_lost_end(&mut self, segment_base: Offset, position: u64) {
-        if self.is_ours && self.expected < self.replay_from {
-            self.note_gap(self.expected, self.replay_from, segment_base, position);
-            self.expected = self.replay_from;
+        if self.expected < self.durable_to {
+            self.note_gap(self.expected, self.durable_to, segment_base, position);
+            self.expected = self.durable_to;
         }
     }
 
@@ -217,8 +229,15 @@ impl Loader {
     fn load_segments(&mut self, log_start: Offset) -> Result<Active> {
         if self.bases.is_empty() {
             self.expected = log_start;
-            self.note_lost_end(self.replay_from, 0);
-            self.expected = log_start.max(self.replay_from);
+            if log_start < self.durable_to {
+                // The next open finds a segment, and would take the log to begin there.
+                self.source.shared.store_log_start(
+                    &self.source.name,
+                    &self.source.path,
+                    log_start,
+                )?;
+            }
+            self.note_lost_end(self.durable_to, 0);
             return self.fresh_active(self.expected);
         }
         // Without a state of ours nothing says that older segments were ever flushed: walk all.
@@ -261,10 +280,10 @@ impl Loader {
         self.fresh_active(self.expected)
     }
 
-    /// Whether the batches end before the replay point, or damage takes all up to it.
+    /// Whether the batches end before the log did once, or damage takes all up to there.
     fn has_lost_its_end(&self) -> bool {
-        let is_damaged = self.damaged.last().is_some_and(|damage| damage.next == self.replay_from);
-        self.expected < self.replay_from || is_damaged
+        let is_damaged = self.damaged.last().is_some_and(|damage| damage.next == self.durable_to);
+        self.expected < self.durable_to || is_damaged
     }
 
     /// The log's end is lost, and a whole file with it: so are the markers in it, and without them
@@ -276,7 +295,7 @@ impl Loader {
             self.source.name,
             segment_file(*base, FileKind::Log)
         );
-        let kind = ErrorKind::Corrupt { first: self.expected, next: self.replay_from };
+        let kind = ErrorKind::Corrupt { first: self.expected, next: self.durable_to };
         Err(Error::new(kind, context))
     }
 

@@ -20,12 +20,14 @@
 //! | `loader` | the steps of a load and what they gather |
 //! | `states` | what is taken over without a walk: state files, epochs, a transaction index |
 //! | `aborted` | a transaction index that is missing or damaged |
+//! | `behind` | producers as of the end of segments that go |
 //! | `walk` | one segment, batch by batch |
 //! | `damage` | torn tail or damage: the durable watermark |
 //! | `finish` | from walked segments to the log's rolled and active ones |
 //! | `cut` | the file side of a truncation |
 
 mod aborted;
+mod behind;
 mod cut;
 mod damage;
 mod finish;
@@ -35,6 +37,7 @@ mod states;
 mod walk;
 
 pub(super) use aborted::rebuild_aborted;
+pub(super) use behind::rebuild_state;
 pub(super) use cut::cut;
 
 use super::LogInner;

@@ -10,12 +10,32 @@ use crate::index::AbortedIndex;
 use crate::io::OpenMode;
 use crate::log::LogInner;
 use crate::producer::state::{Beside, StateError};
-use crate::producer::{ProducerTable, RestoreAt};
+use crate::producer::{ProducerLimits, ProducerTable, RestoreAt};
 use crate::segment::Segment;
 use crate::segment::name::{FileKind, LEADER_EPOCH_CHECKPOINT, segment_file};
 use crate::segment::scan::{Scanner, Step, resync};
 use crate::types::Offset;
 use std::sync::Arc;
+
+/// The producers in a file, a `.state` of the log up to `offset` if it is ours, else a `.snapshot`; and
+/// what the state vouches for.
+/// `None` if it is damaged.
+pub(super) fn restore(
+    bytes: &[u8],
+    (offset, ours): (Offset, bool),
+    limits: ProducerLimits,
+    at: RestoreAt,
+) -> Result<Option<(ProducerTable, Beside)>> {
+    if !ours {
+        let table = ProducerTable::restore_snapshot(limits, bytes, at).ok();
+        return Ok(table.map(|table| (table, Beside::default())));
+    }
+    match ProducerTable::restore_state(limits, bytes, at) {
+        Ok((table, end, beside)) if end == offset => Ok(Some((table, beside))),
+        Err(StateError::Newer(error)) => Err(error),
+        _ => Ok(None),
+    }
+}
 
 impl Loader {
     /// Takes the newest state that is whole: ours if it is as new as Kafka's, which remembers one
@@ -27,7 +47,9 @@ impl Loader {
         log_start: Offset,
     ) -> Result<()> {
         let mut candidates: Vec<(Offset, bool)> = states.iter().map(|o| (*o, true)).collect();
-        candidates.extend(snapshots.iter().map(|o| (*o, false)));
+        // A snapshot that ran ahead of the disk may tell of batches that are gone, and a replay knows more.
+        let snapshots = snapshots.iter().filter(|offset| **offset <= self.durable_to);
+        candidates.extend(snapshots.map(|o| (*o, false)));
         candidates.sort_unstable();
         let at = RestoreAt { now_ms: self.source.shared.io.clock.now_ms(), log_start };
         let limits = LogInner::limits(&self.source.shared, &self.source.config);
@@ -35,17 +57,7 @@ impl Loader {
             let kind = if ours { FileKind::State } else { FileKind::Snapshot };
             let name = segment_file(offset, kind);
             let Some(bytes) = self.read(&name, STATE_BYTES_MAX)? else { continue };
-            let restored = if ours {
-                match ProducerTable::restore_state(limits, &bytes, at) {
-                    Ok((table, end, beside)) if end == offset => Some((table, beside)),
-                    Err(StateError::Newer(error)) => return Err(error),
-                    _ => None,
-                }
-            } else {
-                let restored = ProducerTable::restore_snapshot(limits, &bytes, at).ok();
-                restored.map(|table| (table, Beside::default()))
-            };
-            match restored {
+            match restore(&bytes, (offset, ours), limits, at)? {
                 Some((table, beside)) if offset >= self.replay_from => {
                     self.producers = table;
                     let sums = beside.sums.into_iter().map(|sum| (sum.base, sum));

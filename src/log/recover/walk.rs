@@ -113,7 +113,7 @@ impl Loader {
 
     /// Whether a batch's offset is one it can have. The checksum does not cover it, so a gap before
     /// the batch (compaction leaves some, and followers copy them) wants a witness: the batch that
-    /// follows, the trailer of its group, the next segment or the replay point.
+    /// follows, the trailer of its group, the next segment or where the log was durable.
     fn is_in_place(&self, walk: &Walk, position: u64, batch: &Batch<'_>) -> io::Result<bool> {
         let is_resumed = walk.end > 0 && self.expected == Offset::ZERO;
         if batch.base_offset() == self.expected || is_resumed {
@@ -124,9 +124,7 @@ impl Loader {
         }
         let (next, end) = (batch.next_offset(), position + batch.size() as u64);
         let below = |bound: Offset| self.expected >= bound || next <= bound;
-        if !self.next_base_after(walk.base).is_none_or(below)
-            || (self.is_ours && !below(self.replay_from))
-        {
+        if !self.next_base_after(walk.base).is_none_or(below) || !below(self.durable_to) {
             return Ok(false);
         }
         let mut scanner = Scanner::new(Arc::clone(&walk.file), end, walk.len);

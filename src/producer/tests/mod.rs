@@ -8,8 +8,8 @@ mod transactions;
 use super::*;
 use crate::error::{ErrorKind, Result};
 use crate::index::AbortedSum;
-use crate::log::Origin;
 use crate::options::Retention;
+use crate::types::Origin;
 
 const DAY_MS: i64 = 86_400_000;
 
