@@ -378,7 +378,7 @@ fn a_large_table_is_written_in_chunks_that_add_up() {
     let mut chunks = Vec::new();
     let end = Offset::new(3000);
     state::encode_chunks(&bench.table, end, &Beside::default(), |chunk| {
-        chunks.push(chunk.to_vec())
+        chunks.push(chunk.to_vec());
     });
     assert!(chunks.len() > 2 && chunks.iter().all(|chunk| chunk.len() < 70_000));
     assert_eq!(chunks.concat(), encoded(&bench.table, end));
