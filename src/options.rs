@@ -70,7 +70,8 @@ pub struct EngineOptions {
     pub node_id: Option<i32>,
     /// I/O backend. Default: [`Backend::Auto`].
     pub backend: Backend,
-    /// Configuration of logs that are created without one.
+    /// Configuration of logs that were there before, until [`Log::set_config`](crate::Log::set_config).
+    /// What retention may remove of a log is remembered with it and counts more.
     pub log: LogConfig,
     /// Bytes that may be staged and not yet written, over all logs, before appends are refused
     /// with [`ErrorKind::Busy`]. Default 256 MiB, at least 1 MiB. Raising it costs memory.
@@ -87,6 +88,12 @@ pub struct EngineOptions {
     pub checkpoint_bytes: u64,
     /// Producers remembered per log. Default 1,000,000. Each takes about 250 bytes.
     pub producers_max: usize,
+    /// Sealed segments, over all logs, that may have their file open for readers: each has one
+    /// descriptor, and one map of the file where there are maps. Beyond that the one not used for longest
+    /// lets go, and what readers hold stays valid. Default 512, at least 1. Raising it needs descriptors
+    /// (`ulimit -n`) and address space; lowering it opens files again more often when many segments
+    /// are read in turn. Active segments do not count.
+    pub open_segments_max: usize,
     /// Whether the engine starts its own threads (one per data directory for commits that no
     /// thread waits for, one for maintenance). Default true. Without them the embedder waits for
     /// its appends on threads of its own and calls [`Engine::tick`](crate::Engine::tick); a
@@ -111,6 +118,7 @@ impl EngineOptions {
             reserve_bytes: 64 << 20,
             checkpoint_bytes: 64 << 20,
             producers_max: 1_000_000,
+            open_segments_max: 512,
             background: true,
             #[cfg(any(test, feature = "test-util"))]
             planted: crate::planted::Planted::default(),
@@ -137,6 +145,9 @@ impl EngineOptions {
         }
         if self.staged_bytes_max < 1 << 20 {
             return wrong(format!("staged_bytes_max = {} is below 1 MiB", self.staged_bytes_max));
+        }
+        if self.open_segments_max == 0 {
+            return wrong("open_segments_max = 0; a reader needs one".to_owned());
         }
         if self.producers_max == 0 {
             return wrong("producers_max = 0; at least one must fit".to_owned());
@@ -218,7 +229,30 @@ impl Default for LogConfig {
     }
 }
 
+/// The part of a log's configuration that can cost data. It is kept with the log, so that an engine
+/// which was opened again does not apply its default to a log that nobody has configured yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retention {
+    /// [`LogConfig::retention_ms`].
+    pub(crate) ms: i64,
+    /// [`LogConfig::retention_bytes`].
+    pub(crate) bytes: i64,
+}
+
 impl LogConfig {
+    /// What retention may remove; nothing if the policy is compaction alone.
+    pub(crate) fn retention(&self) -> Retention {
+        match self.cleanup_policy {
+            CleanupPolicy::Compact => Retention { ms: -1, bytes: -1 },
+            _ => Retention { ms: self.retention_ms, bytes: self.retention_bytes },
+        }
+    }
+
+    /// The same with another retention.
+    pub(crate) fn with_retention(self, retention: Retention) -> Self {
+        Self { retention_ms: retention.ms, retention_bytes: retention.bytes, ..self }
+    }
+
     /// Checks every field against its bounds.
     ///
     /// # Errors

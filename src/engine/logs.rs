@@ -4,11 +4,11 @@ use super::EngineInner;
 use super::directory::DataDirectory;
 use super::identity::random_id;
 use super::registry::{Found, Registry, Slot};
-use crate::checkpoint::{self, LOG_START_CHECKPOINT};
+use crate::checkpoint::{self, LOG_START_CHECKPOINT, OffsetCheckpoint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::Io;
-use crate::log::Log;
 use crate::log::recover;
+use crate::log::{Log, retention_due_ms};
 use crate::options::{LogConfig, LogName};
 use crate::segment::name::{delete_dir_name, is_delete_dir};
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ impl EngineInner {
         // A crash in the middle of deleting the last log of this name may have left its log start.
         let created = self
             .forget(data, name)
-            .and_then(|()| recover::create(self.source(&slot, false, config), id));
+            .and_then(|()| recover::create(self.source(&slot, false, Some(config)), id));
         match created {
             Ok(inner) => {
                 let log = Log::new(Arc::new(inner));
@@ -75,7 +75,7 @@ impl EngineInner {
             Found::Log(log) => return Ok(log),
             Found::Unloaded { clean } => clean,
         };
-        let source = self.source(slot, clean, self.shared.options.log.clone());
+        let source = self.source(slot, clean, None);
         let (inner, report) = recover::load(source)?;
         if !report.is_clean() || !report.rebuilt.is_empty() {
             self.reports.lock().push(report);
@@ -83,6 +83,34 @@ impl EngineInner {
         let log = Log::new(Arc::new(inner));
         slot.set_loaded(&log);
         Ok(log)
+    }
+
+    /// Loads a log that was closed in order, and that nobody has asked for since, if retention may take
+    /// something from it by now; whether it did.
+    pub(super) fn load_if_due(&self, slot: &Slot) -> bool {
+        if !matches!(slot.find(), Ok(Found::Unloaded { clean: true })) {
+            return false;
+        }
+        let mut due_ms = slot.due_ms.lock();
+        let due = due_ms.map_or_else(|| self.look_at(slot), Ok);
+        // What cannot be looked at now is looked at again.
+        let Ok(due) = due else { return false };
+        *due_ms = Some(due);
+        if due > self.shared.age_clock.now_ms(self.shared.io.clock.as_ref()) {
+            return false;
+        }
+        let loaded = self.load(slot).is_ok();
+        if !loaded {
+            // Who asks for it learns why.
+            *due_ms = Some(i64::MAX);
+        }
+        loaded
+    }
+
+    fn look_at(&self, slot: &Slot) -> Result<i64> {
+        let data = &self.shared.directories[slot.directory];
+        let log_start = data.checkpoints.lock().log_starts.offsets.get(&slot.name).copied();
+        retention_due_ms(self.shared.io.storage.as_ref(), &self.path(slot), log_start)
     }
 
     /// Removes a log with its files.
@@ -163,8 +191,15 @@ impl EngineInner {
         self.shared.directories[slot.directory].path.join(slot.name.to_string())
     }
 
-    fn source(&self, slot: &Slot, clean: bool, config: LogConfig) -> recover::Source {
+    fn source(&self, slot: &Slot, clean: bool, config: Option<LogConfig>) -> recover::Source {
+        let is_default_config = config.is_none();
+        let config = config.unwrap_or_else(|| self.shared.options.log.clone());
         let data = &self.shared.directories[slot.directory];
+        let (log_start, high_watermark) = {
+            let checkpoints = data.checkpoints.lock();
+            let of = |listed: &OffsetCheckpoint| listed.offsets.get(&slot.name).copied();
+            (of(&checkpoints.log_starts), of(&checkpoints.high_watermarks))
+        };
         recover::Source {
             name: slot.name.clone(),
             path: self.path(slot).into(),
@@ -172,9 +207,10 @@ impl EngineInner {
             committer: Arc::clone(&data.committer),
             space: Arc::clone(&data.space),
             config: Arc::new(config),
+            is_default_config,
             clean,
-            log_start: data.checkpoints.lock().log_starts.offsets.get(&slot.name).copied(),
-            high_watermark: None,
+            log_start,
+            high_watermark,
         }
     }
 }

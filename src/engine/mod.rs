@@ -1,5 +1,6 @@
 //! An engine: data directories, the registry of their logs, and the work done in the background.
 
+mod clock;
 mod close;
 mod directory;
 mod identity;
@@ -16,7 +17,9 @@ use crate::io::{Io, StorageInfo};
 use crate::log::Log;
 use crate::log::recover::RecoveryReport;
 use crate::options::{EngineOptions, LogConfig, LogName};
+use crate::segment::OpenSegments;
 use crate::txn::{self, Coordinator};
+use clock::AgeClock;
 use directory::{DataDirectory, create_durably, remove_clean_mark};
 use identity::Identity;
 use parking_lot::{Mutex, RwLock};
@@ -94,6 +97,8 @@ impl Engine {
         }
         let unclean: Vec<bool> = directories.iter().map(|(_, clean)| !clean).collect();
         let shared = Arc::new(Shared {
+            age_clock: AgeClock::new(io.clock.as_ref()),
+            open_segments: Arc::new(OpenSegments::new(options.open_segments_max)),
             io,
             maintenance: MaintenanceQueue::default(),
             directories: directories.into_iter().map(|(d, _)| d).collect(),
@@ -140,8 +145,9 @@ impl Engine {
         self.inner.create(name, id, config, None)
     }
 
-    /// The log of that name, opened if it was not. Its configuration is the engine's default until
-    /// [`Log::set_config`].
+    /// The log of that name, opened if it was not. After a restart its configuration is the engine's
+    /// default ([`EngineOptions::log`]) until [`Log::set_config`], but for what retention may remove: that
+    /// is remembered with the log.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`], or what loading it met.

@@ -32,6 +32,9 @@ pub(super) struct Slot {
     pub(super) directory: usize,
     /// Its topic's id, once it was read.
     pub(super) id: OnceLock<[u8; 16]>,
+    /// From which time on retention may take something from it while it is not loaded, once somebody
+    /// looked.
+    pub(super) due_ms: Mutex<Option<i64>>,
     /// Held by the one who works on the log's files.
     pub(super) work: Mutex<()>,
     state: Mutex<SlotState>,
@@ -67,6 +70,7 @@ impl Slot {
             name,
             directory,
             id: OnceLock::new(),
+            due_ms: Mutex::new(None),
             work: Mutex::new(()),
             state: Mutex::new(SlotState::Unloaded { clean }),
         }

@@ -1,12 +1,14 @@
 //! What every log of an engine shares: the outside world, options, budgets, maintenance.
 
+use super::clock::AgeClock;
 use super::directory::DataDirectory;
 use super::space::Space;
-use crate::checkpoint::LOG_START_CHECKPOINT;
+use crate::checkpoint::{HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::Io;
 use crate::log::LogInner;
 use crate::options::{EngineOptions, LogName};
+use crate::segment::OpenSegments;
 use crate::txn::Coordinator;
 use crate::types::{Offset, Origin};
 use parking_lot::{Condvar, Mutex, RwLock};
@@ -25,6 +27,10 @@ pub(crate) struct Shared {
     pub(crate) io: Io,
     pub(crate) options: EngineOptions,
     pub(crate) maintenance: MaintenanceQueue,
+    /// Sealed segments whose files are open.
+    pub(crate) open_segments: Arc<OpenSegments>,
+    /// The time by which data ages.
+    pub(crate) age_clock: AgeClock,
     pub(super) directories: Vec<DataDirectory>,
     pub(super) staged_bytes: AtomicU64,
     pub(super) veto: RwLock<Option<RetentionVeto>>,
@@ -122,6 +128,21 @@ impl Shared {
                 None => checkpoints.log_starts.offsets.remove(name),
             };
         })
+    }
+
+    /// Makes a high watermark that an embedder set durable in the data directory's checkpoint, where a
+    /// higher one may stand.
+    pub(crate) fn store_high_watermark(
+        &self,
+        name: &LogName,
+        path: &Path,
+        high_watermark: Offset,
+    ) -> Result<()> {
+        let directory = self.directory_of(path)?;
+        let mut checkpoints = directory.checkpoints.lock();
+        checkpoints.high_watermarks.offsets.insert(name.clone(), high_watermark);
+        let bytes = checkpoints.high_watermarks.encode();
+        directory.replace(self, HIGH_WATERMARK_CHECKPOINT, &bytes)
     }
 
     pub(super) fn directory_of(&self, path: &Path) -> Result<&DataDirectory> {

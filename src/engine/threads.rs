@@ -31,7 +31,7 @@ impl EngineInner {
         Ok(())
     }
 
-    /// What is due for the engine and each of its loaded logs.
+    /// What is due for the engine and each of its logs.
     pub(super) fn tick(&self) {
         crate::io::buf::give_back_half();
         self.shared.check_space();
@@ -39,9 +39,14 @@ impl EngineInner {
         drop(self.transactions.trim());
         let mut positions: Vec<_> = self.shared.directories.iter().map(|_| Vec::new()).collect();
         for slot in self.registry.all() {
+            let is_new = self.load_if_due(&slot);
             let Some(log) = slot.loaded() else { continue };
             // A failure of one log shows in its own calls; the others still get their turn.
             log.inner().tick();
+            if is_new {
+                // At once: many logs may be due in one tick, and nobody has asked for any.
+                log.inner().rest();
+            }
             if log.inner().is_alive() {
                 positions[slot.directory].push((slot.name.clone(), log.inner().positions()));
             }

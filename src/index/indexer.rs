@@ -23,6 +23,8 @@ pub(crate) struct SegmentIndexer {
     bytes_since_entry: u64,
     max_timestamp: i64,
     max_timestamp_offset: Offset,
+    /// All batches were observed: the greatest timestamp is theirs, and not what a file said.
+    saw_all: bool,
 }
 
 impl SegmentIndexer {
@@ -35,6 +37,7 @@ impl SegmentIndexer {
             bytes_since_entry: 0,
             max_timestamp: NO_TIMESTAMP,
             max_timestamp_offset: base,
+            saw_all: true,
         }
     }
 
@@ -42,9 +45,16 @@ impl SegmentIndexer {
     /// from [`Self::resume_position`] on, again or for the first time.
     pub(crate) fn resume(offsets: OffsetIndex, times: TimeIndex, interval_bytes: u32) -> Self {
         let base = offsets.base();
-        let mut indexer = Self { offsets, times, ..Self::new(base, interval_bytes) };
+        let saw_all = offsets.last().is_none() && times.last().is_none();
+        let mut indexer = Self { offsets, times, saw_all, ..Self::new(base, interval_bytes) };
         indexer.restart();
         indexer
+    }
+
+    /// As if it had seen all batches itself.
+    #[cfg(test)]
+    pub(super) fn confirmed(self) -> Self {
+        Self { saw_all: true, ..self }
     }
 
     /// Where the batch of the last offset entry begins; 0 without one.
@@ -94,6 +104,12 @@ impl SegmentIndexer {
     pub(crate) fn max_timestamp(&self) -> Option<(i64, Offset)> {
         (self.max_timestamp > NO_TIMESTAMP)
             .then_some((self.max_timestamp, self.max_timestamp_offset))
+    }
+
+    /// Whether the greatest timestamp is certainly the batches' own. Retention removes nothing on the
+    /// word of a file that has no checksum.
+    pub(crate) const fn is_max_timestamp_confirmed(&self) -> bool {
+        self.saw_all
     }
 
     /// Whether an index of at most `index_bytes_max` has no room left, so that the segment must be

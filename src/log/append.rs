@@ -239,14 +239,15 @@ impl LogInner {
         // A copied batch that begins behind a gap may be lost where the state is not, and the state would
         // say that the log had reached it.
         if base == state.end && state.is_state_small() {
-            let bytes = crate::producer::state::encode(&state.producers, base);
+            let bytes = crate::producer::state::encode(&state.producers, base, &state.beside());
             state.rolled_states.push_back((base, bytes));
         }
         let fresh = Active::empty(Arc::clone(&segment), state.config.index_interval_bytes, now_ms);
         let mut old = std::mem::replace(&mut state.active, fresh);
         old.indexer.close();
         old.segment.set_size(old.size());
-        old.segment.set_largest_timestamp_ms(old.largest_timestamp_ms());
+        let is_confirmed = old.indexer.is_max_timestamp_confirmed();
+        old.segment.set_largest_timestamp_ms(old.largest_timestamp_ms(), is_confirmed);
         old.segment.roll(base, old.indexes(), old.aborted.clone());
         state.segments.push(segment);
         state.rolled.push_back(old);

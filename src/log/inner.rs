@@ -9,7 +9,7 @@ use crate::epoch::LeaderEpochCache;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::{AbortedEntry, AbortedIndex, SegmentIndexer};
 use crate::io::{Clock, Storage};
-use crate::options::{LogConfig, LogName};
+use crate::options::{LogConfig, LogName, Retention};
 use crate::producer::{CompletedTxn, ProducerLimits, ProducerTable};
 use crate::segment::{Indexes, Segment};
 use crate::types::{LeaderEpoch, Offset};
@@ -79,6 +79,8 @@ pub(super) struct LogState {
     pub(super) has_gaps: bool,
     /// Where the last checkpoint that was written ends: restarts replay from here.
     pub(super) checkpointed_end: Offset,
+    /// What retention may remove, as the last checkpoint keeps it with the log.
+    pub(super) stored_retention: Option<Retention>,
     /// Bytes appended since the last checkpoint.
     pub(super) uncheckpointed_bytes: u64,
     /// Producers as of the end of rolled segments, until those are sealed: the bytes of a state each.

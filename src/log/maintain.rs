@@ -12,12 +12,11 @@ use super::ticket::Frontier;
 use crate::batch::Batch;
 use crate::checkpoint::replace_file;
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::{AbortedIndex, AbortedSum};
+use crate::index::AbortedIndex;
 use crate::io::DirEntry;
 use crate::log::recover;
-use crate::options::{CleanupPolicy, LogConfig};
-use crate::producer::reserved::is_reserved;
-use crate::producer::state::encode_with;
+use crate::options::{LogConfig, Retention};
+use crate::producer::state::{self, Beside};
 use crate::segment::name::{
     FileKind, LEADER_EPOCH_CHECKPOINT, Suffix, parse_file_name, segment_file,
 };
@@ -32,6 +31,7 @@ use std::time::Duration;
 /// Everything a checkpoint writes, taken at one moment.
 struct Checkpoint {
     end: Offset,
+    retention: Retention,
     state: Vec<u8>,
     snapshot: Vec<u8>,
     segment: Arc<Segment>,
@@ -45,7 +45,8 @@ impl Checkpoint {
         let active = &state.active;
         Self {
             end: state.end,
-            state: encode_with(&state.producers, state.end, &state.aborted_sums()),
+            state: state::encode(&state.producers, state.end, &state.beside()),
+            retention: state.config.retention(),
             snapshot: crate::producer::snapshot::encode(&state.producers),
             segment: Arc::clone(&active.segment),
             offsets: active.indexer.offsets().encode(),
@@ -93,7 +94,7 @@ impl LogInner {
     }
 
     /// Lets go of descriptors and maps that nobody used since the last tick.
-    fn rest(&self) {
+    pub(crate) fn rest(&self) {
         let state = self.state.lock();
         let (active, rolled) = (&state.active, state.rolled.is_empty());
         for segment in &state.segments {
@@ -106,7 +107,7 @@ impl LogInner {
 
     /// The right to change the log's files. A log that has failed, or whose directory may be
     /// another's by now, gives it to nobody.
-    fn maintenance(&self) -> Result<MutexGuard<'_, ()>> {
+    pub(super) fn maintenance(&self) -> Result<MutexGuard<'_, ()>> {
         let guard = self.maintenance.lock();
         self.check_alive()?;
         Ok(guard)
@@ -137,11 +138,11 @@ impl LogInner {
     }
 
     /// Seals every rolled segment whose bytes are durable.
-    fn seal_rolled(&self) -> Result<()> {
+    pub(super) fn seal_rolled(&self) -> Result<()> {
         let _one_at_a_time = self.maintenance()?;
         loop {
             let Some(segment) = self.state.lock().to_seal.first().cloned() else { return Ok(()) };
-            segment.seal().map_err(|e| {
+            segment.seal(&self.shared.open_segments).map_err(|e| {
                 Error::io(format!("seal segment {} of {}", segment.base(), self.name), e)
             })?;
             self.state.lock().to_seal.retain(|s| s.base() != segment.base());
@@ -200,8 +201,19 @@ impl LogInner {
         self.write_index_files(taken)
             .and_then(|()| self.write_state(taken.end, &taken.state))
             .map_err(|e| Error::io(format!("write a checkpoint of {}", self.name), e))?;
-        self.state.lock().checkpointed_end = taken.end;
+        let mut state = self.state.lock();
+        state.checkpointed_end = taken.end;
+        state.stored_retention = Some(taken.retention);
         Ok(())
+    }
+
+    /// Keeps what retention may remove with the log, if it is another than before.
+    pub(super) fn store_retention(self: &Arc<Self>) -> Result<()> {
+        let is_stored = {
+            let state = self.state.lock();
+            state.stored_retention == Some(state.config.retention())
+        };
+        if is_stored { Ok(()) } else { self.checkpoint() }
     }
 
     fn write_index_files(&self, taken: &Checkpoint) -> io::Result<()> {
@@ -313,38 +325,6 @@ impl LogInner {
         file.set_len(size)
             .and_then(|()| file.sync())
             .map_err(|e| Error::io(format!("trim {}", self.name), e))
-    }
-
-    /// Applies retention and forgets producers whose time has come.
-    pub(crate) fn retain(self: &Arc<Self>) -> Result<()> {
-        let now_ms = self.shared.io.clock.now_ms();
-        {
-            let mut state = self.state.lock();
-            let log_start = state.log_start;
-            state.producers.expire(now_ms, log_start);
-        }
-        let new_start = self.retention_start(now_ms)?;
-        // The embedder's own code: it may call this log.
-        match new_start.map(|start| self.shared.veto(&self.name, start)) {
-            Some(start) => {
-                self.trim_before(start)?;
-                self.remove_trimmed()
-            }
-            None => self.remove_trimmed(),
-        }
-    }
-
-    /// [`LogState::retention_start`], resting only on timestamps that the batches confirmed.
-    fn retention_start(&self, now_ms: i64) -> Result<Option<Offset>> {
-        loop {
-            let (start, unconfirmed, interval) = {
-                let state = self.state.lock();
-                let start = state.retention_start(now_ms);
-                (start, state.unconfirmed_up_to(start), state.config.index_interval_bytes)
-            };
-            let Some(segment) = unconfirmed else { return Ok(start) };
-            segment.confirm_largest_timestamp(interval)?;
-        }
     }
 
     /// Raises the log start offset; see [`Log::trim_before`](super::Log::trim_before).
@@ -492,6 +472,7 @@ impl LogInner {
         if floor < log_start {
             self.shared.store_log_start(&self.name, &self.path, floor)?;
         }
+        self.lower_stored_high_watermark(offset)?;
         let cut = self.committer.exclusively(|| self.truncate_files(offset, floor));
         if cut.is_err() && floor < log_start && self.is_alive() {
             // Nothing was cut, so what was trimmed stays trimmed.
@@ -573,6 +554,7 @@ impl LogInner {
             committer: Arc::clone(&self.committer),
             space: Arc::clone(&self.space),
             config,
+            is_default_config: false,
             clean: false,
             log_start,
             high_watermark: None,
@@ -581,54 +563,12 @@ impl LogInner {
 }
 
 impl LogState {
-    /// What vouches for the transaction indexes from here on, of the segments whose index is known to
-    /// be right.
-    fn aborted_sums(&self) -> Vec<AbortedSum> {
+    /// What a checkpoint keeps beside the producers. Only those transaction indexes are vouched for that
+    /// are known to be right.
+    pub(super) fn beside(&self) -> Beside {
         let sealed = self.segments.iter().filter_map(|segment| segment.aborted_sum());
-        sealed.chain(self.active.aborted.sum()).collect()
-    }
-
-    /// Where retention would let the log begin, if it would remove anything. Only whole sealed
-    /// segments below the high watermark count.
-    fn retention_start(&self, now_ms: i64) -> Option<Offset> {
-        if self.config.cleanup_policy == CleanupPolicy::Compact {
-            return None;
-        }
-        let mut excess = match self.config.retention_bytes {
-            -1 => -1,
-            limit => self.size_bytes().saturating_sub(limit.unsigned_abs()).cast_signed(),
-        };
-        // What one of the engine's transactions has appended stays until that has ended.
-        let open = self.producers.open_transactions().filter(|txn| is_reserved(txn.producer_id));
-        let undecided = open.map(|txn| txn.first_offset).min().unwrap_or(self.high_watermark);
-        let mut start = None;
-        for segment in self.segments.iter().filter(|s| s.is_sealed()) {
-            let bound = self.high_watermark.min(undecided);
-            let Some(end) = segment.end().filter(|end| *end <= bound) else { break };
-            let size = i64::try_from(segment.size()).unwrap_or(i64::MAX);
-            excess -= size;
-            let largest = segment.largest_timestamp_ms();
-            let aged = self.config.retention_ms >= 0
-                && (0..i64::MAX).contains(&largest)
-                && now_ms.saturating_sub(largest) > self.config.retention_ms;
-            let oversized = self.config.retention_bytes >= 0 && excess >= 0;
-            if !aged && !oversized {
-                break;
-            }
-            start = Some(end);
-        }
-        start.filter(|start| *start > self.log_start)
-    }
-
-    /// A segment that retention to `start` would remove, or stop at, on the word of an index file.
-    fn unconfirmed_up_to(&self, start: Option<Offset>) -> Option<Arc<Segment>> {
-        if self.config.retention_ms < 0 || self.config.cleanup_policy == CleanupPolicy::Compact {
-            return None;
-        }
-        let goes = |s: &Arc<Segment>| s.end().is_some_and(|end| Some(end) <= start);
-        let mut sealed = self.segments.iter().filter(|s| s.is_sealed());
-        let unconfirmed = sealed.find(|s| !goes(s) || !s.is_timestamp_confirmed())?;
-        (!unconfirmed.is_timestamp_confirmed()).then(|| Arc::clone(unconfirmed))
+        let sums = sealed.chain(self.active.aborted.sum()).collect();
+        Beside { sums, retention: Some(self.config.retention()) }
     }
 
     /// How many segments lie wholly before the log start offset.

@@ -12,18 +12,23 @@
 //! | `transactions` | open transactions, verification of new ones |
 //! | `recover` | from files to state |
 //! | `txn` | the log's part in transactions over several logs |
-//! | `maintain` | sealing, checkpoints, retention, trimming, truncation, clean close |
+//! | `maintain` | sealing, checkpoints, trimming, truncation, clean close |
+//! | `replicated` | a high watermark that an embedder sets |
+//! | `retain`, `idle` | what retention removes; when it would of a log that is not loaded |
 
 mod aborted;
 mod api;
 mod append;
 mod cut;
 mod group;
+mod idle;
 mod inner;
 mod maintain;
 mod read;
 mod reader;
 pub(crate) mod recover;
+mod replicated;
+mod retain;
 mod tail;
 mod ticket;
 mod times;
@@ -35,6 +40,7 @@ pub use api::{
     AppendOptions, Appended, FileRange, Isolation, LogOffsets, OpenTransaction, ReadOptions,
     ReadOutcome, TimestampedOffset, Verification,
 };
+pub(crate) use idle::retention_due_ms;
 pub(crate) use inner::{LogInner, Positions};
 pub use reader::{BatchReader, BlockingBatches, CommittedFilter, StoredBatch};
 pub use recover::RecoveryReport;
@@ -192,15 +198,21 @@ impl Log {
 
     /// Replaces the configuration, for appends and maintenance from now on.
     ///
+    /// What retention may remove (`retention_ms`, `retention_bytes`, or nothing with a policy of
+    /// compaction alone) is remembered with the log, durably when this returns; the rest has to be set
+    /// again after a restart. Waits for the disk if it changes that.
+    ///
     /// # Errors
-    /// [`ErrorKind::Invalid`], naming the field.
+    /// [`ErrorKind::Invalid`], naming the field. Else what storing the retention met, which is in force
+    /// nevertheless until the log is loaded again.
     pub fn set_config(&self, config: LogConfig) -> Result<()> {
         config.validate()?;
         let mut state = self.inner.state.lock();
         state.producers.set_limits(LogInner::limits(&self.inner.shared, &config));
         state.active.indexer.set_interval_bytes(config.index_interval_bytes);
         state.config = Arc::new(config);
-        Ok(())
+        drop(state);
+        self.inner.store_retention()
     }
 
     /// The first record at or after `timestamp_ms` that a reader of `isolation` may see.
@@ -271,7 +283,9 @@ impl Log {
         let transactions = self.inner.shared.transactions();
         // What decisions say of this log must not matter any more when its end is gone.
         let _settled = transactions.as_ref().map(|t| t.settle()).transpose()?;
-        self.inner.truncate_to(offset)
+        self.inner.truncate_to(offset)?;
+        // The state that remembered it may have gone.
+        self.inner.store_retention()
     }
 
     /// Truncates to where `epoch` ended in a leader's log: what a follower does before it
@@ -297,14 +311,18 @@ impl Log {
     /// Sets the high watermark of a log that somebody replicates: readers see what is below it, and
     /// it no longer follows the durable end by itself. It is capped at the durable end and never
     /// moves back.
-    pub fn set_high_watermark(&self, offset: Offset) {
-        let mut state = self.inner.state.lock();
-        state.manual_high_watermark = true;
-        let capped = offset.min(state.durable_end);
-        state.advance_high_watermark(capped);
-        self.inner.publish(&state);
-        drop(state);
-        self.inner.wake_waiters();
+    ///
+    /// The first call makes the log a replicated one for good, durably when it returns: call it before
+    /// the first append, with offset 0. From then on the high watermark never moves but by this call, not
+    /// at an open either. It is stored in Kafka's `replication-offset-checkpoint` with every tick and at
+    /// the close, and the log opens with what was stored last, which may lie below what was set: like
+    /// Kafka, it would rather show less than what may be lost. So set it again before serving readers.
+    ///
+    /// # Errors
+    /// Only of a first call: [`ErrorKind::Io`] and what else keeps it from being durable. The log then
+    /// follows the durable end as before.
+    pub fn set_high_watermark(&self, offset: Offset) -> Result<()> {
+        self.inner.set_high_watermark(offset)
     }
 
     /// Bytes of batches in all segments.

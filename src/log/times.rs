@@ -29,7 +29,7 @@ impl LogInner {
         let (segments, log_start, interval) = {
             let state = self.state.lock();
             let max = state.active.largest_timestamp_ms();
-            state.active.segment.set_largest_timestamp_ms(max);
+            state.active.segment.set_largest_timestamp_ms(max, true);
             (state.segments.clone(), state.log_start, state.config.index_interval_bytes)
         };
         for segment in segments {

@@ -36,12 +36,11 @@ pub(crate) use txn::CompletedTxn;
 pub use verification::VerificationGuard;
 pub(crate) use verification::{VerificationRefused, VerificationRequest};
 
-use crate::index::AbortedSum;
 use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence};
 use entries::Entries;
 use entry::{CachedBatch, ProducerEntry, TxnStart};
 use snapshot::SnapshotDamage;
-use state::{StateError, UnreplicatedTxn};
+use state::{Beside, StateError, UnreplicatedTxn};
 use txn::TxnTracker;
 use verification::Verifications;
 
@@ -190,13 +189,13 @@ impl ProducerTable {
         Ok(table)
     }
 
-    /// A table from the bytes of our sidecar, the offset up to which it has seen the log, and what
-    /// vouches for the log's transaction indexes.
+    /// A table from the bytes of our sidecar, the offset up to which it has seen the log, and what else
+    /// the file holds.
     pub(crate) fn restore_state(
         limits: ProducerLimits,
         bytes: &[u8],
         at: RestoreAt,
-    ) -> Result<(Self, Offset, Vec<AbortedSum>), StateError> {
+    ) -> Result<(Self, Offset, Beside), StateError> {
         let decoded = state::decode(bytes)?;
         let mut table = Self::new(limits);
         for txn in decoded.unreplicated {
@@ -205,7 +204,7 @@ impl ProducerTable {
         for (index, entry) in decoded.producers.enumerate() {
             table.restore_entry(index, entry?, at)?;
         }
-        Ok((table, decoded.map_end_offset, decoded.sums))
+        Ok((table, decoded.map_end_offset, decoded.beside))
     }
 
     fn restore_entry(
@@ -392,6 +391,11 @@ impl ProducerTable {
 
     fn unreplicated(&self) -> impl ExactSizeIterator<Item = UnreplicatedTxn> {
         self.txns.unreplicated()
+    }
+
+    /// Begins the guards of this table at a random number; see [`verification`].
+    pub(crate) fn begin_guards(&mut self, random: u64) {
+        self.verifications.begin_after(random);
     }
 
     /// Prepares a producer's first append to a new transaction (P-20, P-21).

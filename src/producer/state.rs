@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! header  "oncelogP" | uint16 version = 2 | uint16 reserved = 0 | uint32 crc32c of these 12 bytes
+//!         int64 retention ms | int64 retention bytes | uint32 crc32c of these 16 bytes     since 2
 //! body    int64 map end offset
 //!         uint32 count | count × { int64 first offset | int64 marker offset }   unreplicated
 //!         uint32 count | count × { int64 base offset | uint32 entries | uint32 crc32c }    since 2
@@ -20,6 +21,7 @@ use super::entry::{CACHED_BATCHES_MAX, CachedBatch, ProducerEntry, TxnStart};
 use super::snapshot::SnapshotDamage;
 use crate::error::{Error, ErrorKind};
 use crate::index::AbortedSum;
+use crate::options::Retention;
 use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence};
 use std::fmt;
 
@@ -29,18 +31,31 @@ const VERSION: u16 = 2;
 const VERSION_WITHOUT_SUMS: u16 = 1;
 const HEADER_LEN: usize = 16;
 const CHECKED_HEADER_LEN: usize = 12;
+/// From the file's start to the end of what [`retention`] reads.
+pub(crate) const PREFIX_LEN: usize = HEADER_LEN + 8 + 8 + 4;
 const TRAILER_LEN: usize = 4;
 /// Header, map end offset, two counts, trailer: what version 1 has at least.
 const EMPTY_LEN: usize = HEADER_LEN + 8 + 4 + 4 + TRAILER_LEN;
 const CHUNK_LEN: usize = 64 * 1024;
 /// Stands for "none" in the offset fields.
 const NONE: i64 = -1;
+/// Stands for a retention that nobody has said; −1 is "for ever".
+const UNSAID: i64 = -2;
 
 /// An ended transaction whose marker the high watermark had not passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnreplicatedTxn {
     pub(crate) first_offset: Offset,
     pub(crate) marker_offset: Offset,
+}
+
+/// What a sidecar holds beside the producers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Beside {
+    /// What vouches for the log's transaction indexes.
+    pub(crate) sums: Vec<AbortedSum>,
+    /// What retention may remove of the log; `None` if nobody said so far.
+    pub(crate) retention: Option<Retention>,
 }
 
 /// Why a sidecar cannot be used.
@@ -67,21 +82,10 @@ impl From<SnapshotDamage> for StateError {
     }
 }
 
-/// The bytes of a sidecar of `table`, which has seen the log up to `map_end_offset`, of a log that has
-/// no transaction indexes.
-pub(crate) fn encode(table: &ProducerTable, map_end_offset: Offset) -> Vec<u8> {
-    encode_with(table, map_end_offset, &[])
-}
-
-/// The bytes of a sidecar of `table`, which has seen the log up to `map_end_offset`, and of the
-/// transaction indexes as they were then.
-pub(crate) fn encode_with(
-    table: &ProducerTable,
-    map_end_offset: Offset,
-    sums: &[AbortedSum],
-) -> Vec<u8> {
+/// The bytes of a sidecar of `table`, which has seen the log up to `map_end_offset`.
+pub(crate) fn encode(table: &ProducerTable, map_end_offset: Offset, beside: &Beside) -> Vec<u8> {
     let mut bytes = Vec::new();
-    encode_chunks(table, map_end_offset, sums, |chunk| {
+    encode_chunks(table, map_end_offset, beside, |chunk| {
         bytes.extend_from_slice(chunk);
     });
     bytes
@@ -91,19 +95,20 @@ pub(crate) fn encode_with(
 pub(crate) fn encode_chunks(
     table: &ProducerTable,
     map_end_offset: Offset,
-    sums: &[AbortedSum],
+    beside: &Beside,
     sink: impl FnMut(&[u8]),
 ) {
     let mut out = ChunkWriter { chunk: Vec::new(), crc: 0, sink };
     write_header(&mut out);
+    write_retention(&mut out, beside.retention);
     out.put(&map_end_offset.get().to_be_bytes());
     write_count(&mut out, table.unreplicated().len());
     for txn in table.unreplicated() {
         out.put(&txn.first_offset.get().to_be_bytes());
         out.put(&txn.marker_offset.get().to_be_bytes());
     }
-    write_count(&mut out, sums.len());
-    for sum in sums {
+    write_count(&mut out, beside.sums.len());
+    for sum in &beside.sums {
         out.put(&sum.base.get().to_be_bytes());
         out.put(&sum.entries.to_be_bytes());
         out.put(&sum.checksum.to_be_bytes());
@@ -148,6 +153,15 @@ fn write_header<S: FnMut(&[u8])>(out: &mut ChunkWriter<S>) {
     out.put(&crc32c::crc32c(&header).to_be_bytes());
 }
 
+fn write_retention<S: FnMut(&[u8])>(out: &mut ChunkWriter<S>, retention: Option<Retention>) {
+    let Retention { ms, bytes } = retention.unwrap_or(Retention { ms: UNSAID, bytes: UNSAID });
+    let mut stored = [0; 16];
+    stored[..8].copy_from_slice(&ms.to_be_bytes());
+    stored[8..].copy_from_slice(&bytes.to_be_bytes());
+    out.put(&stored);
+    out.put(&crc32c::crc32c(&stored).to_be_bytes());
+}
+
 fn write_count<S: FnMut(&[u8])>(out: &mut ChunkWriter<S>, count: usize) {
     let count = u32::try_from(count).expect("memory ends before an uint32 does");
     out.put(&count.to_be_bytes());
@@ -182,7 +196,7 @@ fn write_entry<S: FnMut(&[u8])>(out: &mut ChunkWriter<S>, entry: &ProducerEntry)
 pub(crate) struct DecodedState<'a> {
     pub(crate) map_end_offset: Offset,
     pub(crate) unreplicated: Vec<UnreplicatedTxn>,
-    pub(crate) sums: Vec<AbortedSum>,
+    pub(crate) beside: Beside,
     pub(crate) producers: StoredProducers<'a>,
 }
 
@@ -192,18 +206,43 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<DecodedState<'_>, StateError> {
     let body = checked_body(bytes)?;
     let mut cursor = Cursor::new(body);
     let cut_short = SnapshotDamage::Length { expected: EMPTY_LEN, found: bytes.len() };
+    let mut beside = Beside::default();
+    if version > VERSION_WITHOUT_SUMS {
+        beside.retention = read_retention(&mut cursor)?;
+    }
     let map_end_offset = Offset::new(cursor.i64().ok_or(cut_short)?);
     if map_end_offset < Offset::ZERO {
         return Err(SnapshotDamage::MapEnd(map_end_offset).into());
     }
     let unreplicated = read_unreplicated(&mut cursor)?;
-    let sums = match version {
-        VERSION_WITHOUT_SUMS => Vec::new(),
-        _ => read_sums(&mut cursor)?,
-    };
+    if version > VERSION_WITHOUT_SUMS {
+        beside.sums = read_sums(&mut cursor)?;
+    }
     let count = cursor.u32().ok_or(cut_short)?;
     let producers = StoredProducers { cursor, index: 0, left: count };
-    Ok(DecodedState { map_end_offset, unreplicated, sums, producers })
+    Ok(DecodedState { map_end_offset, unreplicated, beside, producers })
+}
+
+/// What retention may remove of the log whose sidecar begins with `prefix`, by the checksum that these
+/// bytes have of their own; `None` if nobody said so.
+pub(crate) fn retention(prefix: &[u8]) -> Result<Option<Retention>, StateError> {
+    if check_header(prefix)? == VERSION_WITHOUT_SUMS {
+        return Ok(None);
+    }
+    Ok(read_retention(&mut Cursor::new(prefix.get(HEADER_LEN..).unwrap_or_default()))?)
+}
+
+fn read_retention(cursor: &mut Cursor<'_>) -> Result<Option<Retention>, SnapshotDamage> {
+    let cut_short = SnapshotDamage::Length { expected: 20, found: cursor.remaining() };
+    let stored = cursor.take::<16>().ok_or(cut_short)?;
+    let checksum = cursor.u32().ok_or(cut_short)?;
+    let computed = crc32c::crc32c(&stored);
+    if checksum != computed {
+        return Err(SnapshotDamage::Checksum { stored: checksum, computed });
+    }
+    let mut stored = Cursor::new(&stored);
+    let (Some(ms), Some(bytes)) = (stored.i64(), stored.i64()) else { return Err(cut_short) };
+    Ok((ms > UNSAID && bytes > UNSAID).then_some(Retention { ms, bytes }))
 }
 
 /// The version, if it is one that is read here.

@@ -3,7 +3,8 @@
 //! A guard names one verification of one producer. The leader makes it before it asks the
 //! transaction coordinator, and compares it when it appends, under the log's lock; an accepted
 //! transactional batch and every marker void it. Guards are not stored: after a restart the producer
-//! is verified again.
+//! is verified again, and because each life of a log begins its guards at a random number, one from
+//! before is of no use then.
 
 use crate::error::{Error, ErrorKind};
 use crate::types::{ProducerEpoch, ProducerId, Sequence};
@@ -123,6 +124,12 @@ impl Verifications {
             }
             self.remove_oldest();
         }
+    }
+
+    /// Makes guards unlike those that an earlier life of the log gave out: their holders may be here yet.
+    pub(super) fn begin_after(&mut self, random: u64) {
+        // Far from the end of the numbers, whatever the number is.
+        self.last_guard = random >> 2;
     }
 
     /// Voids all guards; new ones are still unlike any old one.

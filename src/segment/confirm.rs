@@ -58,7 +58,7 @@ impl Segment {
                 }
                 _ => self.largest_from(0)?,
             };
-            self.set_largest_timestamp_ms(largest);
+            self.set_largest_timestamp_ms(largest, true);
         }
         Ok(self.largest_timestamp_ms())
     }

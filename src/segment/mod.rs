@@ -4,6 +4,7 @@
 //! their way), then *sealed* (trimmed, flushed, never changed again). Only sealed segments are
 //! mapped, and their indexes are loaded when somebody first asks.
 
+mod budget;
 mod confirm;
 pub(crate) mod name;
 pub(crate) mod scan;
@@ -14,13 +15,15 @@ use crate::index::{AbortedIndex, AbortedSum, IndexDamage, OffsetIndex, TimeIndex
 use crate::io::flush_failed;
 use crate::io::{File, OpenMode, Storage};
 use crate::types::Offset;
+pub(crate) use budget::OpenSegments;
+use budget::{Files, Held};
 use bytes::Bytes;
 use name::{FileKind, Suffix, segment_file, segment_file_with};
 use parking_lot::Mutex;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Offset and time index of a segment that takes no more appends.
 #[derive(Debug)]
@@ -47,7 +50,9 @@ pub(crate) struct Segment {
     storage: Arc<dyn Storage>,
     /// Whether there is a data file.
     exists: AtomicBool,
-    file: Mutex<Option<Arc<dyn File>>>,
+    files: Arc<Files>,
+    /// Once sealed: what bounds how many segments have their files open.
+    budget: OnceLock<Arc<OpenSegments>>,
     /// File or map were asked for since [`Segment::rest`] last looked.
     used: AtomicBool,
     /// Bytes of batches; final once rolled.
@@ -63,7 +68,6 @@ pub(crate) struct Segment {
     retired: AtomicBool,
     indexes: Mutex<Option<Arc<Indexes>>>,
     aborted: Mutex<Aborted>,
-    map: Mutex<Option<Bytes>>,
 }
 
 impl Segment {
@@ -79,7 +83,8 @@ impl Segment {
             dir,
             storage,
             exists: AtomicBool::new(file.is_some()),
-            file: Mutex::new(file),
+            files: Arc::new(Files::of(file)),
+            budget: OnceLock::new(),
             used: AtomicBool::new(true),
             size: AtomicU64::new(0),
             end: AtomicI64::new(i64::MAX),
@@ -89,7 +94,6 @@ impl Segment {
             retired: AtomicBool::new(false),
             indexes: Mutex::new(None),
             aborted: Mutex::default(),
-            map: Mutex::new(None),
         }
     }
 
@@ -118,6 +122,11 @@ impl Segment {
         self.base
     }
 
+    /// Bounds, with others, how many sealed segments have their files open.
+    pub(crate) fn join(&self, budget: &Arc<OpenSegments>) {
+        self.budget.get_or_init(|| Arc::clone(budget));
+    }
+
     /// The offset after the last one, `None` while active.
     pub(crate) fn end(&self) -> Option<Offset> {
         let end = self.end.load(Ordering::Acquire);
@@ -136,9 +145,10 @@ impl Segment {
         self.largest_timestamp_ms.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_largest_timestamp_ms(&self, timestamp_ms: i64) {
+    /// Takes note of the largest timestamp, and of whether it is certainly that of the batches.
+    pub(crate) fn set_largest_timestamp_ms(&self, timestamp_ms: i64, is_confirmed: bool) {
         self.largest_timestamp_ms.store(timestamp_ms, Ordering::Relaxed);
-        self.timestamp_confirmed.store(true, Ordering::Release);
+        self.timestamp_confirmed.store(is_confirmed, Ordering::Release);
     }
 
     pub(crate) fn is_timestamp_confirmed(&self) -> bool {
@@ -186,14 +196,16 @@ impl Segment {
 
     /// Whether the data file is open.
     pub(crate) fn is_open(&self) -> bool {
-        self.file.lock().is_some()
+        self.files.held.lock().file.is_some()
     }
 
     /// Lets go of descriptor and map; the next user opens them again. Not for a segment with bytes
     /// that are written and not flushed: an error of theirs could get lost.
     pub(crate) fn release(&self) {
-        *self.file.lock() = None;
-        *self.map.lock() = None;
+        match self.budget.get() {
+            Some(budget) => budget.leave(&self.files),
+            None => self.files.let_go(),
+        }
     }
 
     /// Releases what nobody asked for since the last call.
@@ -207,16 +219,16 @@ impl Segment {
     pub(crate) fn create_file(&self) -> io::Result<()> {
         let path = self.path(FileKind::Log);
         let file = self.storage.open(&path, OpenMode::CreateNew, true)?;
-        *self.file.lock() = Some(file);
+        self.files.held.lock().file = Some(file);
         self.exists.store(true, Ordering::Release);
         Ok(())
     }
 
     /// The data file, opened on first use.
     pub(crate) fn file(&self) -> Result<Arc<dyn File>> {
-        self.used.store(true, Ordering::Relaxed);
-        let mut slot = self.file.lock();
-        if let Some(file) = slot.as_ref() {
+        self.enter();
+        let mut held = self.files.held.lock();
+        if let Some(file) = &held.file {
             return Ok(Arc::clone(file));
         }
         let path = self.path(FileKind::Log);
@@ -227,7 +239,7 @@ impl Segment {
             .map_err(|e| Error::io(format!("open {}", path.display()), e));
         self.check_not_retired()?;
         let file = file?;
-        *slot = Some(Arc::clone(&file));
+        self.keep(&mut held, |held| held.file = Some(Arc::clone(&file)));
         Ok(file)
     }
 
@@ -236,16 +248,36 @@ impl Segment {
         if !self.is_sealed() {
             return Ok(None);
         }
-        self.used.store(true, Ordering::Relaxed);
-        let mut slot = self.map.lock();
-        if slot.is_none() {
+        self.enter();
+        if let Some(map) = &self.files.held.lock().map {
+            return Ok(Some(map.clone()));
+        }
+        let file = self.file()?;
+        let mut held = self.files.held.lock();
+        if held.map.is_none() {
             let len = usize::try_from(self.size()).unwrap_or(usize::MAX);
-            *slot = self
-                .file()?
+            let map = file
                 .map(len)
                 .map_err(|e| Error::io(format!("map {}", self.path(FileKind::Log).display()), e))?;
+            self.keep(&mut held, |held| held.map.clone_from(&map));
+            return Ok(map);
         }
-        Ok(slot.clone())
+        Ok(held.map.clone())
+    }
+
+    /// Before its files are used: they are in use, and count against the budget.
+    fn enter(&self) {
+        self.used.store(true, Ordering::Relaxed);
+        if let Some(budget) = self.budget.get() {
+            budget.enter(&self.files);
+        }
+    }
+
+    /// Keeps what was opened, unless the segment had to leave the budget meanwhile.
+    fn keep(&self, held: &mut Held, change: impl FnOnce(&mut Held)) {
+        if self.budget.get().is_none() || self.files.has_entered() {
+            change(held);
+        }
     }
 
     /// Offset and time index: from the roll, or from the files, or rebuilt from the data when a file
@@ -348,7 +380,7 @@ impl Segment {
 
     /// Trims the padding, writes the index files, flushes all of it: the segment never changes
     /// again.
-    pub(crate) fn seal(&self) -> io::Result<()> {
+    pub(crate) fn seal(&self, budget: &Arc<OpenSegments>) -> io::Result<()> {
         let file = self.file().map_err(io::Error::other)?;
         file.set_len(self.size())?;
         file.sync().map_err(flush_failed)?;
@@ -364,8 +396,9 @@ impl Segment {
         }
         self.storage.sync_dir(&self.dir).map_err(flush_failed)?;
         // The next user opens it for reading only: nothing can write it any more.
+        self.join(budget);
         self.sealed.store(true, Ordering::Release);
-        *self.file.lock() = None;
+        self.files.let_go();
         Ok(())
     }
 

@@ -12,6 +12,9 @@ use crate::types::Offset;
 /// The leader epochs of a log and where each starts (D-49).
 pub(crate) const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
 
+/// There, without a byte, if an embedder sets the log's high watermark.
+pub(crate) const REPLICATED: &str = "replicated";
+
 /// The topic id of a log (D-50).
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 

@@ -192,7 +192,7 @@ fn a_retention_veto_may_call_the_log_it_is_asked_about() {
     let asked = log.clone();
     engine.set_retention_veto(Arc::new(move |_, start| start.min(asked.offsets().log_end_offset)));
     within_a_minute("a veto", || engine.tick());
-    assert_eq!(log.offsets().log_start_offset, Offset::new(1));
+    assert_eq!(log.offsets().log_start_offset, Offset::new(2));
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod passing;
 mod producers;
 mod reads;
 mod recovery;
+mod replicated;
 mod retention;
 mod space;
 mod tailing;

@@ -55,11 +55,11 @@ fn a_reader_sees_up_to_the_bound_of_its_isolation() {
         for _ in 0..3 {
             Draft::plain().append(&log).unwrap();
         }
-        log.set_high_watermark(Offset::new(3));
+        log.set_high_watermark(Offset::new(3)).unwrap();
         Draft::of(1, 0, 0).txn().append(&log).unwrap();
         Draft::plain().append(&log).unwrap();
         Draft::plain().append(&log).unwrap();
-        log.set_high_watermark(Offset::new(5));
+        log.set_high_watermark(Offset::new(5)).unwrap();
         assert_eq!(
             (bases(&log, ALL), bases(&log, COMMITTED)),
             (vec![0, 1, 2, 3, 4], vec![0, 1, 2])
@@ -82,10 +82,10 @@ fn a_reader_sees_up_to_the_bound_of_its_isolation() {
 fn a_batch_that_begins_below_the_bound_is_returned_whole() {
     for_each_backend(|world| {
         let log = create(&world.open());
-        log.set_high_watermark(Offset::ZERO);
+        log.set_high_watermark(Offset::ZERO).unwrap();
         Draft::plain().records(4).append(&log).unwrap();
         Draft::plain().append(&log).unwrap();
-        log.set_high_watermark(Offset::new(2));
+        log.set_high_watermark(Offset::new(2)).unwrap();
         assert_eq!(bases_of(&read(&log, 0, 1000).unwrap()), [0]);
     });
 }

@@ -197,16 +197,16 @@ fn a_timed_wait_goes_on_past_what_the_reader_must_not_see() {
 fn a_reader_whose_bound_lies_in_a_hole_waits() {
     for_each_backend(|world| {
         let log = create(&world.open());
-        log.set_high_watermark(Offset::ZERO);
+        log.set_high_watermark(Offset::ZERO).unwrap();
         Draft::plain().copy_to(&log, 0, 0).unwrap();
         Draft::plain().copy_to(&log, 100, 0).unwrap();
-        log.set_high_watermark(Offset::new(50));
+        log.set_high_watermark(Offset::new(50)).unwrap();
         let mut reader = log.batches(Offset::ZERO, ALL);
         let (task, waker) = task();
         let mut cx = Context::from_waker(&waker);
         assert!(matches!(reader.poll_next(&mut cx), Poll::Ready(Ok(_))));
         assert!(reader.poll_next(&mut cx).is_pending());
-        log.set_high_watermark(Offset::new(101));
+        log.set_high_watermark(Offset::new(101)).unwrap();
         assert_eq!(task.woken.load(Ordering::SeqCst), 1);
         let Poll::Ready(Ok(batch)) = reader.poll_next(&mut cx) else { panic!("not there") };
         assert_eq!(batch.batch().base_offset(), Offset::new(100));

@@ -100,10 +100,10 @@ fn a_search_by_time_ends_at_the_readers_bound() {
         // T-25: records of an aborted transaction count.
         End::abort(1, 0).append(&log).unwrap();
         assert_eq!(at(&log, 1, COMMITTED), Some((1, 10, -1)));
-        log.set_high_watermark(Offset::new(4));
+        log.set_high_watermark(Offset::new(4)).unwrap();
         Draft::plain().at(T0 + 30).append(&log).unwrap();
         assert_eq!(at(&log, 25, ALL), None);
-        log.set_high_watermark(Offset::new(5));
+        log.set_high_watermark(Offset::new(5)).unwrap();
         assert_eq!(at(&log, 25, ALL), Some((4, 30, -1)));
     });
 }

@@ -37,19 +37,19 @@ fn each_end_of_a_transaction_releases_readers_once_it_is_replicated() {
         for (pid, offset) in [(a, 100), (b, 125), (c, 157)] {
             Draft::of(pid, 0, 0).txn().copy_to(&log, offset, 0).unwrap();
         }
-        log.set_high_watermark(Offset::new(158));
+        log.set_high_watermark(Offset::new(158)).unwrap();
         assert_eq!(last_stable(&log), 100);
         End::abort(a, 0).copy_to(&log, 172, 0).unwrap();
         assert_eq!(last_stable(&log), 100, "the marker is not replicated yet");
-        log.set_high_watermark(Offset::new(172));
+        log.set_high_watermark(Offset::new(172)).unwrap();
         assert_eq!(last_stable(&log), 100, "one short");
-        log.set_high_watermark(Offset::new(173));
+        log.set_high_watermark(Offset::new(173)).unwrap();
         assert_eq!(last_stable(&log), 125);
         End::abort(c, 0).copy_to(&log, 192, 0).unwrap();
-        log.set_high_watermark(Offset::new(193));
+        log.set_high_watermark(Offset::new(193)).unwrap();
         assert_eq!(last_stable(&log), 125, "an earlier one is still open");
         End::abort(b, 0).copy_to(&log, 270, 0).unwrap();
-        log.set_high_watermark(Offset::new(271));
+        log.set_high_watermark(Offset::new(271)).unwrap();
         assert_eq!(last_stable(&log), 271);
         engine.close().unwrap();
         let expected = [[a, 100, 172, 125], [c, 157, 192, 125], [b, 125, 270, 271]];

@@ -137,18 +137,18 @@ fn a_transaction_whose_marker_was_cut_is_open_again() {
 fn a_truncation_does_not_replicate_a_marker() {
     for_each_backend(|world| {
         let log = create(&world.open());
-        log.set_high_watermark(Offset::ZERO);
+        log.set_high_watermark(Offset::ZERO).unwrap();
         Draft::of(1, 0, 0).txn().append(&log).unwrap();
         Draft::plain().append(&log).unwrap();
         End::commit(1, 0).append(&log).unwrap();
         Draft::plain().append(&log).unwrap();
-        log.set_high_watermark(Offset::new(2));
+        log.set_high_watermark(Offset::new(2)).unwrap();
         assert_eq!(last_stable(&log), 0);
         log.truncate_to(Offset::new(3)).unwrap();
         let offsets = log.offsets();
         assert_eq!((offsets.high_watermark.get(), offsets.log_end_offset.get()), (2, 3));
         assert_eq!(last_stable(&log), 0, "the marker at 2 is not below the high watermark");
-        log.set_high_watermark(Offset::new(3));
+        log.set_high_watermark(Offset::new(3)).unwrap();
         assert_eq!(last_stable(&log), 3);
     });
 }

@@ -94,6 +94,30 @@ fn a_guard_is_void_after_a_restart() {
     });
 }
 
+// P-23: the guard of a verification that is over is no guard of the next one.
+#[test]
+fn a_guard_from_before_a_restart_or_a_truncation_is_none_of_a_later_verification() {
+    for_each_backend(|world| {
+        let engine = world.open();
+        let log = strict(&engine);
+        append(&log, &produced(2, 0, 0, 1, false)).unwrap();
+        let before = verify(&log, 0, 0).unwrap();
+        log.truncate_to(Offset::ZERO).unwrap();
+        let truncated = verify(&log, 0, 0).unwrap();
+        assert_ne!(truncated, before);
+        assert_eq!(try_append(&log, 0, 0, before), Some(ErrorKind::InvalidTxnState));
+        let mut config = log.config();
+        engine.close().unwrap();
+        let log = world.open().log(&name()).unwrap();
+        config.transaction_verification = true;
+        log.set_config(config).unwrap();
+        let after = verify(&log, 0, 0).unwrap();
+        assert!(after != before && after != truncated);
+        assert_eq!(try_append(&log, 0, 0, truncated), Some(ErrorKind::InvalidTxnState));
+        assert_eq!(try_append(&log, 0, 0, after), None);
+    });
+}
+
 #[test]
 fn open_transactions_are_listed_with_their_age_until_their_marker() {
     let disk = SimDisk::new(1);

@@ -79,10 +79,13 @@ const FILES: &[(&str, &str)] = &[
     // What Kafka's snapshot cannot hold; as of the log's creation, of the roll, and of its close.
     (
         "t-0/00000000000000000000.state",
-        "6f6e63656c6f6750 0002 0000 8c1f3fbf 0000000000000000 00000000
+        "6f6e63656c6f6750 0002 0000 8c1f3fbf
+         # Seven days, any size.
+         00000000240c8400 ffffffffffffffff d2f8cac8
+         0000000000000000 00000000
          # The empty transaction index.
          00000001 0000000000000000 00000000 00000000
-         00000000 07cfcfb1",
+         00000000 e70cb355",
     ),
     (
         "t-0/00000000000000000003.state",
@@ -97,7 +100,9 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "t-0/00000000000000000009.state",
-        "6f6e63656c6f6750 0002 0000 8c1f3fbf 0000000000000009 00000000
+        "6f6e63656c6f6750 0002 0000 8c1f3fbf
+         00000000240c8400 ffffffffffffffff d2f8cac8
+         0000000000000009 00000000
          # The transaction indexes of both segments.
          00000002 0000000000000000 00000001 00c4c223 0000000000000003 00000000 00000000
          00000002
@@ -108,7 +113,7 @@ const FILES: &[(&str, &str)] = &[
          0000000000000007 0000 ffffffff 0000018bcfe56814 0000018bcfe56be8 0000000000000008
          0000000000000008 0000018bcfe56be8 01
          00000000 0000000000000008 00000000 0000018bcfe56814
-         4d53f148",
+         7c3cfa6f",
     ),
 ];
 

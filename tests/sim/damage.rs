@@ -67,13 +67,14 @@ fn is_index(file: &Path) -> bool {
     matches!(kind, Some("index" | "timeindex" | "txnindex"))
 }
 
-/// A `.state` without the section that version 2 added behind the unreplicated transactions.
+/// A `.state` without what version 2 added: retention behind the header, the checksums of transaction
+/// indexes behind the unreplicated transactions.
 fn state_of_version_1(bytes: &[u8]) -> Vec<u8> {
     let count = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
-    let sums = 24 + 4 + 16 * count(24);
+    let sums = 44 + 4 + 16 * count(44);
     let mut old = b"oncelogP\x00\x01\x00\x00".to_vec();
     old.extend(crc32c::crc32c(&old).to_be_bytes());
-    old.extend(&bytes[16..sums]);
+    old.extend(&bytes[36..sums]);
     old.extend(&bytes[sums + 4 + 16 * count(sums)..bytes.len() - 4]);
     old.extend(crc32c::crc32c(&old).to_be_bytes());
     old

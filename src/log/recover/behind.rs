@@ -11,6 +11,7 @@ use crate::checkpoint;
 use crate::error::{Error, Result};
 use crate::log::LogInner;
 use crate::log::append::stored_facts;
+use crate::producer::state::{self, Beside};
 use crate::producer::{ProducerLimits, ProducerTable, RestoreAt};
 use crate::segment::Segment;
 use crate::segment::name::{FileKind, Suffix, parse_file_name, segment_file};
@@ -26,9 +27,10 @@ pub(in crate::log) fn rebuild_state(
     segments: &[Arc<Segment>],
     end: Offset,
 ) -> Result<Vec<u8>> {
-    let (limits, log_start) = {
+    let (limits, log_start, retention) = {
         let state = log.state.lock();
-        (LogInner::limits(&log.shared, &state.config), state.log_start)
+        let limits = LogInner::limits(&log.shared, &state.config);
+        (limits, state.log_start, state.config.retention())
     };
     let now_ms = log.clock().now_ms();
     let first = segments.first().map_or(end, |segment| segment.base());
@@ -44,7 +46,8 @@ pub(in crate::log) fn rebuild_state(
     }
     // Segments go below the log start, and that is replicated.
     producers.on_high_watermark(end);
-    Ok(crate::producer::state::encode(&producers, end))
+    let beside = Beside { retention: Some(retention), ..Beside::default() };
+    Ok(state::encode(&producers, end, &beside))
 }
 
 /// The newest whole state between `first` and `end`, and where it is as of.
@@ -71,7 +74,7 @@ fn nearest(
         let path = log.path.join(segment_file(offset, kind));
         let bytes = checkpoint::read_file(log.storage().as_ref(), &path, STATE_BYTES_MAX);
         let Some(bytes) = bytes.map_err(failed)? else { continue };
-        if let Some((table, _sums)) = restore(&bytes, (offset, ours), limits, at)? {
+        if let Some((table, _beside)) = restore(&bytes, (offset, ours), limits, at)? {
             return Ok((table, offset));
         }
     }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::io::OpenMode;
 use crate::log::LogInner;
 use crate::log::inner::LogState;
+use crate::producer::state::{self, Beside};
 use crate::producer::{ProducerLimits, ProducerTable};
 use crate::segment::Segment;
 use crate::segment::name::{
@@ -42,7 +43,7 @@ pub(in crate::log) fn cut(log: &LogInner, state: &LogState, offset: Offset) -> R
     epochs.truncate_from_end(offset);
     replace(LEADER_EPOCH_CHECKPOINT, &epochs.encode())?;
     if segments.first().is_some_and(|first| offset < first.base()) {
-        return start_anew(log, segments, offset);
+        return start_anew(log, state, offset);
     }
     // Last segment first: what is left is always a prefix.
     for segment in segments.iter().rev() {
@@ -58,7 +59,7 @@ pub(in crate::log) fn cut(log: &LogInner, state: &LogState, offset: Offset) -> R
 
 /// Nothing is left of the log, and it goes on at `offset`, before its first segment: no
 /// producer is known there. What a crash in between leaves of the segments is a prefix still.
-fn start_anew(log: &LogInner, segments: &[Arc<Segment>], offset: Offset) -> Result<()> {
+fn start_anew(log: &LogInner, state: &LogState, offset: Offset) -> Result<()> {
     let failed = |e| Error::io(format!("truncate {}", log.name), e);
     let storage = log.storage();
     for entry in storage.list_dir(&log.path).map_err(failed)? {
@@ -68,10 +69,11 @@ fn start_anew(log: &LogInner, segments: &[Arc<Segment>], offset: Offset) -> Resu
         }
     }
     let nobody = ProducerTable::new(ProducerLimits::new(1, 0));
-    let state = crate::producer::state::encode(&nobody, offset);
+    let beside = Beside { retention: Some(state.config.retention()), ..Beside::default() };
+    let bytes = state::encode(&nobody, offset, &beside);
     let name = segment_file(offset, FileKind::State);
-    checkpoint::replace_file(storage.as_ref(), &log.path, &name, &state).map_err(failed)?;
-    for segment in segments.iter().rev() {
+    checkpoint::replace_file(storage.as_ref(), &log.path, &name, &bytes).map_err(failed)?;
+    for segment in state.segments.iter().rev() {
         segment.remove_files().map_err(failed)?;
     }
     Ok(())

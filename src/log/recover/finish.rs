@@ -59,7 +59,7 @@ impl Loader {
             Some(Arc::clone(&walk.file)),
         ));
         segment.set_size(walk.end);
-        segment.set_largest_timestamp_ms(largest);
+        segment.set_largest_timestamp_ms(largest, walk.indexer.is_max_timestamp_confirmed());
         let (indexes, aborted) = walk.into_indexes();
         segment.roll(end, indexes, aborted);
         self.expected = self.expected.max(end);

@@ -9,9 +9,10 @@ use crate::index::{AbortedSum, TimeIndex};
 use crate::io::{File, OpenMode};
 use crate::log::LogInner;
 use crate::log::inner::{Active, DamagedRange, LogState, Parts};
+use crate::options::Retention;
 use crate::producer::ProducerTable;
 use crate::segment::Segment;
-use crate::segment::name::{FileKind, Suffix, parse_file_name, segment_file};
+use crate::segment::name::{FileKind, REPLICATED, Suffix, parse_file_name, segment_file};
 use crate::types::Offset;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub(super) struct Loader {
     pub(super) has_gaps: bool,
     /// What vouches for transaction indexes, by base offset, as of the replay point.
     pub(super) aborted_sums: BTreeMap<Offset, AbortedSum>,
+    /// What retention may remove, if the log remembers.
+    pub(super) retention: Option<Retention>,
     /// Base offsets of transaction indexes, whether or not their segment is there.
     pub(super) indexed: Vec<Offset>,
     pub(super) segments: Vec<Arc<Segment>>,
@@ -64,6 +67,7 @@ impl Loader {
             damaged: Vec::new(),
             has_gaps: false,
             aborted_sums: BTreeMap::new(),
+            retention: None,
             indexed: Vec::new(),
             segments: Vec::new(),
             to_seal: Vec::new(),
@@ -91,10 +95,18 @@ impl Loader {
         // One that begins at the end has no batch yet and is still in force.
         self.epochs.truncate_from_end(end.next());
         self.epochs.truncate_from_start(log_start);
-        self.producers.on_high_watermark(self.source.high_watermark.map_or(end, |hw| hw.min(end)));
+        self.producers.begin_guards(self.source.shared.io.random.next_u64());
+        let is_replicated = self.is_replicated()?;
+        // What is not known to be replicated is not shown, until the embedder says so again.
+        let high_watermark = match self.source.high_watermark {
+            _ if !is_replicated => end,
+            Some(stored) => stored.clamp(log_start.min(end), end),
+            None => log_start.min(end),
+        };
+        self.producers.on_high_watermark(high_watermark);
         self.report.damaged = self.damaged.iter().map(|d| (d.first, d.next)).collect();
         let state = LogState {
-            config: Arc::clone(&self.source.config),
+            config: self.source.config(self.retention),
             segments: self.segments,
             active,
             rolled: VecDeque::new(),
@@ -103,8 +115,8 @@ impl Loader {
             end,
             written_end: end,
             durable_end: end,
-            high_watermark: end,
-            manual_high_watermark: false,
+            high_watermark,
+            manual_high_watermark: is_replicated,
             epochs: self.epochs,
             producers: self.producers,
             wants_durable: false,
@@ -112,6 +124,7 @@ impl Loader {
             damaged: self.damaged,
             has_gaps: self.has_gaps,
             checkpointed_end: self.replay_from,
+            stored_retention: self.retention,
             uncheckpointed_bytes: 0,
             rolled_states: VecDeque::new(),
             doomed: VecDeque::new(),
@@ -130,6 +143,11 @@ impl Loader {
             }
         }
         Ok((log, self.report))
+    }
+
+    /// Whether an embedder sets the high watermark.
+    fn is_replicated(&self) -> Result<bool> {
+        Ok(self.read(REPLICATED, TEXT_BYTES_MAX)?.is_some())
     }
 
     /// Whether Kafka's cleaner lists the log. In any other one a segment that ends before the next one
@@ -310,6 +328,7 @@ impl Loader {
         let dir = Arc::clone(&self.source.path);
         let sum = self.aborted_sums.get(&base).copied();
         let segment = Segment::sealed(storage, dir, base, end, size, largest, sum);
+        segment.join(&self.source.shared.open_segments);
         self.segments.push(Arc::new(segment));
         Ok(())
     }

@@ -46,7 +46,7 @@ use crate::commit::Committer;
 use crate::engine::{Shared, Space};
 use crate::error::{Error, Result};
 use crate::io::OpenMode;
-use crate::options::{LogConfig, LogName};
+use crate::options::{LogConfig, LogName, Retention};
 use crate::segment::name::{FileKind, PARTITION_METADATA, segment_file};
 use crate::types::Offset;
 use loader::Loader;
@@ -91,12 +91,24 @@ pub(crate) struct Source {
     pub(crate) committer: Arc<Committer>,
     pub(crate) space: Arc<Space>,
     pub(crate) config: Arc<LogConfig>,
+    /// The configuration is the engine's default, and what the log remembers of its own counts more.
+    pub(crate) is_default_config: bool,
     /// The data directory was closed in order.
     pub(crate) clean: bool,
     /// From the data directory's checkpoint, if it lists the log.
     pub(crate) log_start: Option<Offset>,
-    /// Where it is if an embedder sets it; else it is the log's end.
+    /// Where it was, which counts if an embedder sets it; else it is the log's end.
     pub(crate) high_watermark: Option<Offset>,
+}
+
+impl Source {
+    /// The configuration to load with, if the log remembers what retention may remove.
+    fn config(&self, remembered: Option<Retention>) -> Arc<LogConfig> {
+        match remembered.filter(|_| self.is_default_config) {
+            Some(retention) => Arc::new(LogConfig::clone(&self.config).with_retention(retention)),
+            None => Arc::clone(&self.config),
+        }
+    }
 }
 
 /// Writes the files of a fresh log and loads it. Durable when this returns.

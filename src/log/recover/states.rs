@@ -6,10 +6,10 @@ use super::{STATE_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::checkpoint::TextDamage;
 use crate::epoch::LeaderEpochCache;
 use crate::error::{Error, Result};
-use crate::index::{AbortedIndex, AbortedSum};
+use crate::index::AbortedIndex;
 use crate::io::OpenMode;
 use crate::log::LogInner;
-use crate::producer::state::StateError;
+use crate::producer::state::{Beside, StateError};
 use crate::producer::{ProducerLimits, ProducerTable, RestoreAt};
 use crate::segment::Segment;
 use crate::segment::name::{FileKind, LEADER_EPOCH_CHECKPOINT, segment_file};
@@ -25,13 +25,13 @@ pub(super) fn restore(
     (offset, ours): (Offset, bool),
     limits: ProducerLimits,
     at: RestoreAt,
-) -> Result<Option<(ProducerTable, Vec<AbortedSum>)>> {
+) -> Result<Option<(ProducerTable, Beside)>> {
     if !ours {
         let table = ProducerTable::restore_snapshot(limits, bytes, at).ok();
-        return Ok(table.map(|table| (table, Vec::new())));
+        return Ok(table.map(|table| (table, Beside::default())));
     }
     match ProducerTable::restore_state(limits, bytes, at) {
-        Ok((table, end, sums)) if end == offset => Ok(Some((table, sums))),
+        Ok((table, end, beside)) if end == offset => Ok(Some((table, beside))),
         Err(StateError::Newer(error)) => Err(error),
         _ => Ok(None),
     }
@@ -58,9 +58,11 @@ impl Loader {
             let name = segment_file(offset, kind);
             let Some(bytes) = self.read(&name, STATE_BYTES_MAX)? else { continue };
             match restore(&bytes, (offset, ours), limits, at)? {
-                Some((table, sums)) if offset >= self.replay_from => {
+                Some((table, beside)) if offset >= self.replay_from => {
                     self.producers = table;
-                    self.aborted_sums = sums.into_iter().map(|sum| (sum.base, sum)).collect();
+                    let sums = beside.sums.into_iter().map(|sum| (sum.base, sum));
+                    self.aborted_sums = sums.collect();
+                    self.retention = beside.retention;
                     self.replay_from = offset;
                     return Ok(());
                 }

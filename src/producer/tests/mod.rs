@@ -8,6 +8,7 @@ mod transactions;
 use super::*;
 use crate::error::{ErrorKind, Result};
 use crate::index::AbortedSum;
+use crate::options::Retention;
 use crate::types::Origin;
 
 const DAY_MS: i64 = 86_400_000;
@@ -22,6 +23,11 @@ struct Bench {
     next_offset: i64,
     now_ms: i64,
     guard: Option<VerificationGuard>,
+}
+
+/// A sidecar with nothing beside the producers.
+fn encoded(table: &ProducerTable, end: Offset) -> Vec<u8> {
+    state::encode(table, end, &Beside::default())
 }
 
 impl Bench {
@@ -57,9 +63,9 @@ impl Bench {
     }
 
     fn error(&mut self, batch: Batch) -> ErrorKind {
-        let before = state::encode(&self.table, Offset::ZERO);
+        let before = encoded(&self.table, Offset::ZERO);
         let kind = self.send(batch).unwrap_err().kind().clone();
-        assert_eq!(state::encode(&self.table, Offset::ZERO), before, "a refusal changes nothing");
+        assert_eq!(encoded(&self.table, Offset::ZERO), before, "a refusal changes nothing");
         kind
     }
 
@@ -68,7 +74,7 @@ impl Bench {
     }
 
     fn restarted(&self) -> ProducerTable {
-        let bytes = state::encode(&self.table, Offset::new(self.next_offset));
+        let bytes = encoded(&self.table, Offset::new(self.next_offset));
         let at = RestoreAt { now_ms: self.now_ms, log_start: Offset::ZERO };
         let (table, end, _) = ProducerTable::restore_state(self.table.limits, &bytes, at).unwrap();
         assert_eq!(end.get(), self.next_offset);

@@ -178,7 +178,7 @@ impl Run {
     }
 
     fn restart(&mut self) {
-        let bytes = state::encode(&self.table, Offset::new(self.next_offset));
+        let bytes = encoded(&self.table, Offset::new(self.next_offset));
         // Long after: every producer is tied to the log or open.
         let at = RestoreAt { now_ms: i64::MAX, log_start: Offset::ZERO };
         self.table = ProducerTable::restore_state(limits(), &bytes, at).unwrap().0;

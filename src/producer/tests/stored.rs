@@ -45,6 +45,7 @@ fn a_snapshot_has_kafkas_bytes() {
 fn a_sidecar_has_the_documented_bytes() {
     let expected = unhex(
         "6f6e63656c6f6750 0002 0000 8c1f3fbf \
+         00000000240c8400 ffffffffffffffff d2f8cac8 \
          0000000000000004 \
          00000001 0000000000000002 0000000000000003 \
          00000001 0000000000000000 00000000 00000000 \
@@ -53,9 +54,10 @@ fn a_sidecar_has_the_documented_bytes() {
          ffffffffffffffff ffffffffffffffff 01 00000000 0000000000000002 00000000 0000018bcfe56806 \
          00000000000003e8 0005 ffffffff 0000018bcfe56805 0000018bcfe5680f 0000000000000001 \
          0000000000000000 0000018bcfe5680f 01 00000001 0000000000000001 00000001 0000018bcfe56805 \
-         b0f7f7d7",
+         6870f507",
     );
-    let sums = [AbortedSum { base: Offset::ZERO, entries: 0, checksum: 0 }];
+    let sums = vec![AbortedSum { base: Offset::ZERO, entries: 0, checksum: 0 }];
+    let beside = Beside { sums, retention: Some(Retention { ms: 604_800_000, bytes: -1 }) };
     let mut table = ProducerTable::new(limits());
     let time = 1_700_000_000_005;
     let first = data(1000, 5, 0).records(2).in_txn();
@@ -63,17 +65,18 @@ fn a_sidecar_has_the_documented_bytes() {
     table.apply(&data(7, 0, 0).in_txn().at(2, time + 1), time + 11);
     table.apply(&marker(7, 0, true, 9).at(3, time + 2), time + 12);
     let end = Offset::new(4);
-    assert_eq!(state::encode_with(&table, end, &sums), expected);
+    assert_eq!(state::encode(&table, end, &beside), expected);
 
-    let (restored, restored_end, restored_sums) =
+    let (restored, restored_end, restored_beside) =
         ProducerTable::restore_state(limits(), &expected, START).unwrap();
-    assert_eq!((restored_end, &restored_sums[..]), (end, &sums[..]));
-    assert_eq!(state::encode_with(&restored, end, &sums), expected);
+    assert_eq!((restored_end, &restored_beside), (end, &beside));
+    assert_eq!(state::retention(&expected[..state::PREFIX_LEN]).unwrap(), beside.retention);
+    assert_eq!(state::encode(&restored, end, &beside), expected);
 }
 
-// As written before there were checksums of transaction indexes; computed without this crate.
+// As written before version 2; computed without this crate.
 #[test]
-fn a_sidecar_of_version_1_is_read_and_vouches_for_no_transaction_index() {
+fn a_sidecar_of_version_1_is_read_and_says_nothing_of_indexes_and_retention() {
     let bytes = unhex(
         "6f6e63656c6f6750 0001 0000 6631ffcc \
          0000000000000004 \
@@ -85,8 +88,9 @@ fn a_sidecar_of_version_1_is_read_and_vouches_for_no_transaction_index() {
          0000000000000000 0000018bcfe5680f 01 00000001 0000000000000001 00000001 0000018bcfe56805 \
          a7eb7984",
     );
-    let (restored, end, sums) = ProducerTable::restore_state(limits(), &bytes, START).unwrap();
-    assert_eq!((end.get(), restored.len(), sums.len()), (4, 2, 0));
+    let (restored, end, beside) = ProducerTable::restore_state(limits(), &bytes, START).unwrap();
+    assert_eq!((end.get(), restored.len(), beside), (4, 2, Beside::default()));
+    assert_eq!(state::retention(&bytes).unwrap(), None);
     assert_eq!(restored.first_unstable_offset(), Some(Offset::ZERO));
 }
 
@@ -129,7 +133,7 @@ fn a_snapshot_remembers_one_batch_and_the_sidecar_five() {
 fn the_sidecar_holds_open_and_unreplicated_transactions() {
     let bench = eventful();
     let mut restored = bench.restarted();
-    assert_eq!(state::encode(&restored, Offset::ZERO), state::encode(&bench.table, Offset::ZERO));
+    assert_eq!(encoded(&restored, Offset::ZERO), encoded(&bench.table, Offset::ZERO));
     assert_eq!(restored.first_unstable_offset(), Some(Offset::new(14)));
     let abort = marker(2, 3, false, 0).at(18, 0);
     assert_eq!(restored.apply(&abort, 0).unwrap().last_stable_offset.get(), 19);
@@ -160,7 +164,7 @@ fn a_table_larger_than_the_cap_comes_back_with_the_last_used() {
     for id in 0..10 {
         bench.send(data(id, 0, 0)).unwrap();
     }
-    let bytes = state::encode(&bench.table, Offset::new(10));
+    let bytes = encoded(&bench.table, Offset::new(10));
     let small = ProducerLimits::new(2, DAY_MS);
     let (table, ..) = ProducerTable::restore_state(small, &bytes, START).unwrap();
     let left: Vec<_> = table.describe().iter().map(|p| p.producer_id.get()).collect();
@@ -174,7 +178,7 @@ fn loading_drops_the_expired_unless_open_or_still_in_the_log() {
     let late = 1070 + DAY_MS;
     let restore = |log_start| {
         let at = RestoreAt { now_ms: late, log_start: Offset::new(log_start) };
-        let state = state::encode(&bench.table, Offset::ZERO);
+        let state = encoded(&bench.table, Offset::ZERO);
         let (from_state, ..) = ProducerTable::restore_state(limits(), &state, at).unwrap();
         let snapshot = snapshot::encode(&bench.table);
         let from_snapshot = ProducerTable::restore_snapshot(limits(), &snapshot, at).unwrap();
@@ -205,12 +209,12 @@ fn an_older_table_and_a_replay_make_the_same_table() {
         let mut cut_bytes = Vec::new();
         for (index, batch) in batches.into_iter().enumerate() {
             if index == cut {
-                cut_bytes = state::encode(&whole.table, Offset::new(whole.next_offset));
+                cut_bytes = encoded(&whole.table, Offset::new(whole.next_offset));
             }
             assert_eq!(whole.send_as(Origin::Coordinator, batch).unwrap(), Admission::Accept);
         }
         if cut == batches.len() {
-            cut_bytes = state::encode(&whole.table, Offset::new(whole.next_offset));
+            cut_bytes = encoded(&whole.table, Offset::new(whole.next_offset));
         }
         let (mut table, end, _) =
             ProducerTable::restore_state(limits(), &cut_bytes, START).unwrap();
@@ -218,7 +222,7 @@ fn an_older_table_and_a_replay_make_the_same_table() {
             table.apply(&batch.at(offset, 1000), 1000);
         }
         let end = Offset::new(whole.next_offset);
-        assert_eq!(state::encode(&table, end), state::encode(&whole.table, end), "cut {cut}");
+        assert_eq!(encoded(&table, end), encoded(&whole.table, end), "cut {cut}");
     }
 }
 
@@ -234,7 +238,7 @@ fn damaged_state(bytes: &[u8]) -> bool {
 #[test]
 fn every_cut_and_every_flipped_bit_is_noticed() {
     let bench = eventful();
-    let state = state::encode(&bench.table, Offset::new(18));
+    let state = encoded(&bench.table, Offset::new(18));
     let snapshot = snapshot::encode(&bench.table);
     for len in 0..state.len() {
         assert!(damaged_state(&state[..len]), "state cut to {len}");
@@ -278,7 +282,7 @@ fn more_than_was_counted_is_damage_even_under_a_right_checksum() {
     let snapshot = [snapshot::encode(&eventful().table), vec![0; 46]].concat();
     assert!(snapshot::decode(&resealed_snapshot(snapshot)).is_err());
 
-    let state = [state::encode(&eventful().table, Offset::ZERO), vec![0; 55]].concat();
+    let state = [encoded(&eventful().table, Offset::ZERO), vec![0; 55]].concat();
     assert!(damaged_state(&resealed_state(state)));
 }
 
@@ -287,7 +291,7 @@ fn six_batches_of_one_producer_are_damage() {
     let mut bench = Bench::new();
     bench.end(marker(1, 0, true, 0));
     let with_batches = |count: u8| {
-        let mut bytes = state::encode(&bench.table, Offset::new(1));
+        let mut bytes = encoded(&bench.table, Offset::new(1));
         bytes.truncate(bytes.len() - 5);
         bytes.push(count);
         // Zeroes are a batch: sequence 0 at offset 0. Then room for the trailer.
@@ -300,7 +304,7 @@ fn six_batches_of_one_producer_are_damage() {
 
 #[test]
 fn a_newer_sidecar_is_refused_and_told_from_a_damaged_one() {
-    let mut bytes = state::encode(&eventful().table, Offset::ZERO);
+    let mut bytes = encoded(&eventful().table, Offset::ZERO);
     bytes[9] = 3;
     assert!(damaged_state(&bytes));
     match ProducerTable::restore_state(limits(), &resealed_state(bytes), START) {
@@ -316,20 +320,20 @@ fn impossible_numbers_are_damage_not_allocations() {
     let snapshot = resealed_snapshot(snapshot);
     assert!(matches!(snapshot::decode(&snapshot), Err(SnapshotDamage::Length { .. })));
 
-    let state = state::encode(&Bench::new().table, Offset::ZERO);
-    for count_at in [24, 28, 32] {
+    let state = encoded(&Bench::new().table, Offset::ZERO);
+    for count_at in [44, 48, 52] {
         let mut bytes = state.clone();
         bytes[count_at..count_at + 4].copy_from_slice(&u32::MAX.to_be_bytes());
         assert!(damaged_state(&resealed_state(bytes)));
     }
-    let negative_end = state::encode(&Bench::new().table, Offset::new(-1));
+    let negative_end = encoded(&Bench::new().table, Offset::new(-1));
     assert!(damaged_state(&negative_end));
 }
 
 // Hostile contents under a right checksum: an error or a table that works, never a panic.
 #[test]
 fn resealed_nonsense_is_damage_or_a_table_that_works() {
-    let state = state::encode(&eventful().table, Offset::new(18));
+    let state = encoded(&eventful().table, Offset::new(18));
     let (mut refused, mut taken) = (0, 0);
     for at in 16..state.len() - 4 {
         for value in [0x00, 0x7f, 0x80, 0xff] {
@@ -373,8 +377,10 @@ fn a_large_table_is_written_in_chunks_that_add_up() {
     }
     let mut chunks = Vec::new();
     let end = Offset::new(3000);
-    state::encode_chunks(&bench.table, end, &[], |chunk| chunks.push(chunk.to_vec()));
+    state::encode_chunks(&bench.table, end, &Beside::default(), |chunk| {
+        chunks.push(chunk.to_vec());
+    });
     assert!(chunks.len() > 2 && chunks.iter().all(|chunk| chunk.len() < 70_000));
-    assert_eq!(chunks.concat(), state::encode(&bench.table, end));
+    assert_eq!(chunks.concat(), encoded(&bench.table, end));
     bench.restarted();
 }
