@@ -8,10 +8,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::index::TimeIndex;
 use crate::io::{File, OpenMode};
 use crate::log::LogInner;
-use crate::log::inner::{Active, DamagedRange, LogState, Parts};
+use crate::log::inner::{Active, DamagedRange, Extent, LogState, Parts};
 use crate::producer::ProducerTable;
 use crate::segment::Segment;
-use crate::segment::name::{FileKind, Suffix, parse_file_name, segment_file};
+use crate::segment::name::{
+    FileKind, LEADER_EPOCH_CHECKPOINT, Suffix, parse_file_name, segment_file,
+};
 use crate::types::Offset;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -90,7 +92,8 @@ impl Loader {
         self.epochs.truncate_from_start(log_start);
         self.producers.on_high_watermark(self.source.high_watermark.map_or(end, |hw| hw.min(end)));
         self.report.damaged = self.damaged.iter().map(|d| (d.first, d.next)).collect();
-        let state = LogState {
+        let is_stored = self.is_as_closed(&states, &snapshots)?;
+        let mut state = LogState {
             config: Arc::clone(&self.source.config),
             segments: self.segments,
             active,
@@ -110,11 +113,13 @@ impl Loader {
             has_gaps: self.has_gaps,
             checkpointed_end: self.replay_from,
             uncheckpointed_bytes: 0,
+            stored: None,
             rolled_states: VecDeque::new(),
             doomed: VecDeque::new(),
             closing: false,
             closed: false,
         };
+        state.stored = is_stored.then(|| Extent::of(&state));
         let adopts = self.source.clean && !self.is_ours && end > first;
         let Source { name, path, shared, committer, space, .. } = self.source;
         let log = LogInner::new(Parts { name, id, path, shared, committer, space, state });
@@ -127,6 +132,28 @@ impl Loader {
             }
         }
         Ok((log, self.report))
+    }
+
+    /// Whether the next orderly close would write the very files that are there.
+    fn is_as_closed(&self, states: &[Offset], snapshots: &[Offset]) -> Result<bool> {
+        let is_right = self.report.is_clean() && self.report.rebuilt.is_empty();
+        let end = Some(&self.expected);
+        // Without a producer ever there is nothing to tell Kafka.
+        let is_empty = self.bases == [Offset::ZERO] && self.expected == Offset::ZERO;
+        let has_states = states.last() == end && (is_empty || snapshots.last() == end);
+        let was_closed = self.source.clean && is_right && self.to_seal.is_empty() && has_states;
+        let Some(base) = self.bases.last().filter(|_| was_closed) else { return Ok(false) };
+        let entries = self
+            .source
+            .shared
+            .io
+            .storage
+            .list_dir(&self.source.path)
+            .map_err(|e| Error::io(format!("list {}", self.source.path.display()), e))?;
+        let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+        let indexes = [FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TxnIndex];
+        Ok(has(LEADER_EPOCH_CHECKPOINT)
+            && indexes.iter().all(|kind| has(&segment_file(*base, *kind))))
     }
 
     /// Whether Kafka's cleaner lists the log. In any other one a segment that ends before the next one
