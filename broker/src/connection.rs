@@ -71,7 +71,7 @@ pub(crate) async fn serve(
     limits: Limits,
     shutdown: watch::Receiver<bool>,
 ) {
-    let client = Client { peer };
+    let client = Client { peer, takes_turns: false };
     let (read, write) = stream.into_split();
     let queue = Queue::default();
     let idle_max = limits.idle_max;
@@ -141,11 +141,12 @@ impl Queue {
 async fn read_requests(
     mut frames: FrameReader,
     queue: &Queue,
-    client: Client,
+    mut client: Client,
     broker: Arc<Broker>,
     mut shutdown: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let slots = Arc::new(Semaphore::new(IN_FLIGHT_MAX as usize));
+    let mut rhythm = Rhythm::default();
     loop {
         let frame = tokio::select! {
             biased;
@@ -153,6 +154,8 @@ async fn read_requests(
             frame = frames.next() => frame?,
         };
         let Some(frame) = frame else { return Ok(()) };
+        let is_alone = slots.available_permits() == IN_FLIGHT_MAX as usize;
+        client.takes_turns = rhythm.takes_turns(is_alone);
         let verdict = tokio::select! {
             biased;
             verdict = broker.handle(&client, frame.bytes) => verdict,
@@ -168,6 +171,27 @@ async fn read_requests(
         let slots = Arc::clone(&slots).acquire_many_owned(cost(&reply)).await;
         let Ok(slots) = slots else { return Ok(()) };
         queue.push(Queued { reply, _slots: slots });
+    }
+}
+
+/// Whether a client waits for each answer before it sends the next request.
+#[derive(Debug, Default)]
+struct Rhythm {
+    /// Requests in a row that came when nothing was left to be answered.
+    alone: u32,
+}
+
+impl Rhythm {
+    /// So many requests must have come alone before the next one is expected to.
+    const PROOF: u32 = 8;
+    /// One request in so many is served as if others might follow: what comes while this thread is
+    /// at the disk looks as if it had come after the answer.
+    const DOUBT: u32 = 32;
+
+    /// Takes note of a request, which came alone or not; whether the client seems to take turns.
+    fn takes_turns(&mut self, is_alone: bool) -> bool {
+        self.alone = if is_alone { self.alone.wrapping_add(1) } else { 0 };
+        self.alone > Self::PROOF && !self.alone.is_multiple_of(Self::DOUBT)
     }
 }
 
@@ -436,6 +460,18 @@ mod tests {
         assert_eq!((out.remaining(), out.chunk()), (1, &b"e"[..]));
         out.advance(1);
         assert!(!out.has_remaining() && out.slices.is_empty());
+    }
+
+    #[test]
+    fn a_client_takes_turns_until_it_does_not_and_is_doubted_now_and_then() {
+        let mut rhythm = Rhythm::default();
+        let answers: Vec<bool> = (0..40).map(|_| rhythm.takes_turns(true)).collect();
+        assert!(answers[..8].iter().all(|turns| !turns), "not without proof");
+        let doubts = (8..40).filter(|&nth| !answers[nth]).collect::<Vec<_>>();
+        assert_eq!(doubts, [31], "the thirty-second is a question");
+        assert!(!rhythm.takes_turns(false));
+        assert!((0..8).all(|_| !rhythm.takes_turns(true)), "from the beginning again");
+        assert!(rhythm.takes_turns(true));
     }
 
     #[test]

@@ -109,6 +109,22 @@ impl Log {
         self.inner.read(offset, options)
     }
 
+    /// Reads like [`Log::read`] if the answer is in memory: what was appended last, or that there is
+    /// nothing to see yet. `None` if the disk has to be asked: then read, on a thread that may wait.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    ///
+    /// # Complexity
+    /// As [`Log::read`], without I/O.
+    pub fn read_resident(
+        &self,
+        offset: Offset,
+        options: &ReadOptions,
+    ) -> Result<Option<ReadOutcome>> {
+        self.inner.read_resident(offset, options)
+    }
+
     /// Where in a file [`Log::read`] would find the same batches, for a caller that hands them to a
     /// socket with `sendfile` and never looks at them. `None` if they lie in no sealed segment, or there
     /// is nothing to see yet: then read.

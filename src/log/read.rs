@@ -28,12 +28,22 @@ const SEARCH_BYTES: usize = 16 << 10;
 
 /// Where a read goes, decided under the lock.
 struct Route {
-    way: Way,
+    start: Start,
     bound: Offset,
     outcome: ReadOutcome,
     /// Gaps between batches are no damage.
     compacted: bool,
     segment: Arc<Segment>,
+}
+
+/// What the lock tells of the walk's beginning.
+enum Start {
+    Known(Way),
+    /// The segment's index knows; the way is free from this position, and offset, on.
+    Indexed {
+        undamaged: (u64, Offset),
+        interval: u32,
+    },
 }
 
 /// How the walk through a segment begins.
@@ -121,6 +131,29 @@ impl LogInner {
         }
     }
 
+    /// Reads what is in memory; see [`Log::read_resident`](super::Log::read_resident).
+    pub(super) fn read_resident(
+        &self,
+        offset: Offset,
+        options: &ReadOptions,
+    ) -> Result<Option<ReadOutcome>> {
+        let route = match self.route(offset, options, Care::Usual)? {
+            Ok(route) if route.is_resident() => route,
+            Ok(_) => return Ok(None),
+            Err(empty) => return Ok(Some(empty)),
+        };
+        let mut outcome = match self.follow(route, offset, options, Care::Usual) {
+            Ok(found) if !found.passed => found.outcome,
+            // A read goes on in the next segment, or around the damage.
+            Ok(_) | Err(Lost::Damage { .. }) => return Ok(None),
+            Err(Lost::Failed(error)) => return Err(error),
+        };
+        if options.isolation == Isolation::ReadCommitted {
+            outcome.aborted = self.aborted(offset, outcome.next_offset)?;
+        }
+        Ok(Some(outcome))
+    }
+
     /// Finds the range of a file; see [`Log::read_file_range`](super::Log::read_file_range).
     pub(super) fn read_file_range(
         &self,
@@ -186,7 +219,7 @@ impl LogInner {
         Ok(())
     }
 
-    /// Where to read, or the empty answer if there is nothing to see yet.
+    /// Where to read, or the empty answer if there is nothing to see yet. Does no I/O.
     fn route(
         &self,
         offset: Offset,
@@ -216,14 +249,12 @@ impl LogInner {
         let compacted = state.has_gaps || state.config.cleanup_policy != CleanupPolicy::Delete;
         // The way from the index entry to the offset must not lead through damage.
         let undamaged = state.undamaged_from(segment.base(), offset);
-        let way = if segment.base() == state.active.segment.base() {
-            state.way_in_active(offset, undamaged, care)
+        let start = if segment.base() == state.active.segment.base() {
+            Start::Known(state.way_in_active(offset, undamaged, care))
         } else {
-            let interval = state.config.index_interval_bytes;
-            drop(state);
-            way_in_sealed(&segment, offset, undamaged, care, interval)?
+            Start::Indexed { undamaged, interval: state.config.index_interval_bytes }
         };
-        Ok(Ok(Route { way, bound, outcome, compacted, segment }))
+        Ok(Ok(Route { start, bound, outcome, compacted, segment }))
     }
 
     /// Walks a route.
@@ -234,7 +265,13 @@ impl LogInner {
         options: &ReadOptions,
         care: Care,
     ) -> Result<Followed, Lost> {
-        let Route { way, bound, mut outcome, compacted, segment } = route;
+        let Route { start, bound, mut outcome, compacted, segment } = route;
+        let way = match start {
+            Start::Known(way) => way,
+            Start::Indexed { undamaged, interval } => {
+                way_in_sealed(&segment, offset, undamaged, care, interval)?
+            }
+        };
         let Way { source, position, limit, follows, indexed } = way;
         let mut cut = Cut {
             options,
@@ -330,6 +367,13 @@ impl LogInner {
 
     fn next_segment(&self, segment: &Segment) -> Offset {
         segment.end().unwrap_or_else(|| self.state.lock().end)
+    }
+}
+
+impl Route {
+    /// Whether the walk stays in memory.
+    fn is_resident(&self) -> bool {
+        matches!(&self.start, Start::Known(Way { source: Source::Tail(_), .. }))
     }
 }
 

@@ -5,6 +5,7 @@ use crate::common::{
     reopened, values,
 };
 use oncelog::batch::Batch;
+use oncelog::io::sim::{Fault, FaultKind};
 use oncelog::{Backend, Engine, ErrorKind, Log, Offset, ReadOptions, ReadOutcome};
 use std::path::Path;
 
@@ -304,6 +305,54 @@ fn damage_ends_an_answer_and_is_reported_by_the_next_read() {
         assert_eq!(seen.iter().filter(|b| b.is_err()).count(), 1);
         assert_eq!(values(&log, 15, ALL).len(), 1);
     });
+}
+
+#[test]
+fn a_resident_read_is_what_a_read_returns_or_nothing() {
+    for_each_backend(|world| {
+        let (_engine, log, sent) = in_every_place(world);
+        let last = Offset::new(log.offsets().log_end_offset.get() - 1);
+        let mut resident = 0;
+        for batch in &sent {
+            let (batch, _) = Batch::parse(batch).unwrap();
+            for max_bytes in [0, 300_000, 1 << 20] {
+                let mut options = ReadOptions::default();
+                options.max_bytes = max_bytes;
+                options.isolation = COMMITTED;
+                let offset = batch.base_offset();
+                if let Some(found) = log.read_resident(offset, &options).unwrap() {
+                    let read = log.read(offset, &options).unwrap();
+                    assert!(found.slices.concat() == read.slices.concat(), "{offset}");
+                    assert_eq!(found.next_offset, read.next_offset);
+                    assert_eq!(found.high_watermark, read.high_watermark);
+                    resident += 1;
+                } else {
+                    assert!(offset < last, "the newest batch is in memory");
+                }
+            }
+        }
+        assert!(resident >= 9 && resident < 3 * sent.len(), "{resident} of {}", sent.len());
+        let options = ReadOptions::default();
+        let nothing = log.read_resident(last.next(), &options).unwrap().unwrap();
+        assert!(nothing.slices.is_empty(), "that there is nothing is known without the disk");
+        assert!(log.read_resident(Offset::new(last.get() + 2), &options).is_err());
+    });
+}
+
+#[test]
+fn a_resident_read_never_asks_the_disk() {
+    let world = World::simulated();
+    let (_engine, log, sent) = in_every_place(&world);
+    let mut options = ReadOptions::default();
+    options.isolation = COMMITTED;
+    let is_read = |batch: &Vec<u8>| {
+        let (batch, _) = Batch::parse(batch).unwrap();
+        log.read_resident(batch.base_offset(), &options).unwrap().is_some()
+    };
+    world.disk().fail(Fault::new(FaultKind::Read, 0).sticky());
+    let resident = sent.iter().filter(|batch| is_read(batch)).count();
+    assert!(resident > 3, "{resident}");
+    assert_eq!(world.disk().faults_met(), 0);
 }
 
 // sendfile: the range of the file holds the very bytes that a read returns.

@@ -49,10 +49,10 @@ impl Broker {
                 Ok(_) => (Code::None, None),
                 Err(error) => (Code::CoordinatorNotAvailable, Some(error.to_string().into())),
             },
-            KEY_TRANSACTION => (
-                Code::CoordinatorNotAvailable,
-                Some(Str::from_static("transactions are not served by this version")),
-            ),
+            KEY_TRANSACTION => match self.topics.txn_state_topic().await {
+                Ok(_) => (Code::None, None),
+                Err(error) => (Code::CoordinatorNotAvailable, Some(error.to_string().into())),
+            },
             _ => (Code::InvalidRequest, Some(Str::from_static("unknown type of coordinator"))),
         };
         let here = code == Code::None;

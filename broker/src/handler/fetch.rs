@@ -1,25 +1,24 @@
 //! Fetch: reads the wanted partitions in order, and waits while there is too little.
 //!
 //! ```text
-//! session ─► read all ─┬─ enough bytes, an error, or time is up ─► answer
-//!                      └─ otherwise: until any log passes what was read, then read again
+//! session ─► sweep ────┬─ enough bytes, an error, or time is up ─► answer
+//!                      └─ otherwise: until any log passes what was read, then sweep again
 //! ```
 
+use super::fetch_sweep::Sweep;
 use super::offsets::isolation;
-use super::{Broker, Code, check_leader_epoch};
+use super::{Broker, Code};
 use crate::answer_budget::Claim;
-use crate::blocking::blocking;
 use crate::fetch_session::{FetchContext, Sent, SessionError, TopicRef, Wanted};
 use crate::protocol::fetch::{
-    AbortedTransaction, EpochEndOffset, FetchTopic, FetchableTopicResponse, ForgottenTopic,
-    PartitionData,
+    EpochEndOffset, FetchTopic, FetchableTopicResponse, ForgottenTopic, PartitionData,
 };
-use crate::protocol::{FetchRequest, FetchResponse, Records, Str, Uuid};
-use oncelog::batch::Compression;
-use oncelog::{Isolation, LeaderEpoch, Log, Offset, ReadOptions, ReadOutcome, WaitFor};
+use crate::protocol::{FetchRequest, FetchResponse, Str, Uuid};
+use oncelog::{Isolation, WaitFor};
 use std::collections::{HashMap, HashSet};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -31,23 +30,13 @@ const ZSTD_SINCE: i16 = 10;
 /// Longest wait that is granted.
 const WAIT_MAX: Duration = Duration::from_secs(3600);
 
-/// One pass over the wanted partitions.
-#[derive(Default)]
-struct Pass {
-    answers: Vec<PartitionData>,
-    bytes: usize,
-    failed: bool,
-    /// What would make another pass worthwhile.
-    waits: Vec<Pin<Box<WaitFor>>>,
-}
-
 /// How far one fetch may go.
 #[derive(Clone, Copy)]
-struct Bounds {
+pub(super) struct Bounds {
     /// Whether the client's version knows zstd.
-    knows_zstd: bool,
-    isolation: Isolation,
-    max_bytes: usize,
+    pub(super) knows_zstd: bool,
+    pub(super) isolation: Isolation,
+    pub(super) max_bytes: usize,
     min_bytes: usize,
     deadline: Instant,
 }
@@ -76,8 +65,9 @@ impl Broker {
                 return refused(Code::FetchSessionTopicIdError, session_id);
             }
         };
+        let wanted = Arc::new(wanted);
         let (answers, claim) = self.read_until_enough(&wanted, bounds).await;
-        (self.conclude(context, by_id, wanted, answers), claim)
+        (self.conclude(context, by_id, &wanted, answers), claim)
     }
 
     fn bounds(&self, version: i16, request: &FetchRequest) -> Bounds {
@@ -96,7 +86,7 @@ impl Broker {
     /// Reads until there are enough bytes, something failed, or time is up (B-27).
     async fn read_until_enough(
         &self,
-        wanted: &[Wanted],
+        wanted: &Arc<Vec<Wanted>>,
         bounds: Bounds,
     ) -> (Vec<PartitionData>, Claim) {
         let partitions: usize = wanted.iter().map(Wanted::bytes_max).sum();
@@ -105,7 +95,7 @@ impl Broker {
             let mut claim = self.answers.claim(wish);
             let is_short = claim.bytes() < wish;
             let bounded = Bounds { max_bytes: wish.min(claim.bytes()), ..bounds };
-            let pass = self.read_all(wanted, bounded).await;
+            let pass = Sweep::new(&self.topics, wanted, bounded).run().await;
             claim.shrink_to(pass.bytes);
             let enough = pass.failed || pass.bytes >= bounds.min_bytes;
             // With little room there may never be as much as was asked for.
@@ -118,91 +108,11 @@ impl Broker {
         }
     }
 
-    /// Reads in the order of the request; the first partition with data gets a whole batch even if
-    /// it is larger than any limit, the others share what is left (B-25).
-    async fn read_all(&self, wanted: &[Wanted], bounds: Bounds) -> Pass {
-        let mut pass = Pass::default();
-        for wanted in wanted {
-            let answer = match self.read_one(wanted, bounds, &mut pass).await {
-                Ok(answer) => answer,
-                Err(code) => {
-                    pass.failed = true;
-                    PartitionData {
-                        error_code: code.get(),
-                        high_watermark: -1,
-                        ..PartitionData::default()
-                    }
-                }
-            };
-            pass.answers.push(PartitionData { partition_index: wanted.partition, ..answer });
-        }
-        pass
-    }
-
-    async fn read_one(
-        &self,
-        wanted: &Wanted,
-        bounds: Bounds,
-        pass: &mut Pass,
-    ) -> Result<PartitionData, Code> {
-        let log = self.wanted_log(wanted, bounds).await?;
-        check_leader_epoch(&log, wanted.leader_epoch)?;
-        if let Some(diverging) = diverging(&log, wanted) {
-            pass.failed = true;
-            return Ok(diverging);
-        }
-        let offsets = log.offsets();
-        let from = Offset::new(wanted.offset);
-        if from < offsets.log_start_offset || from > offsets.log_end_offset {
-            return Err(Code::OffsetOutOfRange);
-        }
-        let visible = match bounds.isolation {
-            Isolation::ReadCommitted => offsets.last_stable_offset,
-            _ => offsets.high_watermark,
-        };
-        let left = bounds.max_bytes.saturating_sub(pass.bytes);
-        let mut answer = PartitionData {
-            high_watermark: offsets.high_watermark.get(),
-            last_stable_offset: offsets.last_stable_offset.get(),
-            log_start_offset: offsets.log_start_offset.get(),
-            aborted_transactions: aborted(bounds.isolation, &[]),
-            ..PartitionData::default()
-        };
-        if from >= visible {
-            pass.waits.push(Box::pin(log.wait_for(from, bounds.isolation)));
-            return Ok(answer);
-        }
-        if pass.bytes > 0 && left == 0 {
-            return Ok(answer);
-        }
-        let outcome = read(&log, wanted, bounds.isolation, left, pass.bytes == 0).await?;
-        let next = outcome.next_offset;
-        pass.waits.push(Box::pin(log.wait_for(next.max(from), bounds.isolation)));
-        answer.high_watermark = outcome.high_watermark.get();
-        answer.last_stable_offset = outcome.last_stable_offset.get();
-        answer.log_start_offset = outcome.log_start_offset.get();
-        answer.aborted_transactions = aborted(bounds.isolation, &outcome.aborted);
-        answer.records = Records(outcome.slices);
-        pass.bytes += answer.records.len();
-        Ok(answer)
-    }
-
-    async fn wanted_log(&self, wanted: &Wanted, bounds: Bounds) -> Result<Log, Code> {
-        let topic = match &wanted.topic {
-            TopicRef::Name(name) => self.topics.find(name).ok_or(Code::UnknownTopicOrPartition)?,
-            TopicRef::Id(id) => self.topics.find_id(*id).ok_or(Code::UnknownTopicId)?,
-        };
-        if !bounds.knows_zstd && topic.codec == Some(Compression::Zstd) {
-            return Err(Code::UnsupportedCompression);
-        }
-        self.topics.log(&topic, wanted.partition).await.map_err(|e| Code::from(&e))
-    }
-
     fn conclude(
         &self,
         context: FetchContext,
         by_id: bool,
-        wanted: Vec<Wanted>,
+        wanted: &[Wanted],
         answers: Vec<PartitionData>,
     ) -> FetchResponse {
         let sent = answers.iter().map(sent);
@@ -225,54 +135,6 @@ impl Broker {
         });
         FetchResponse { session_id, responses: grouped(listed), ..FetchResponse::default() }
     }
-}
-
-async fn read(
-    log: &Log,
-    wanted: &Wanted,
-    isolation: Isolation,
-    left: usize,
-    first: bool,
-) -> Result<ReadOutcome, Code> {
-    let mut options = ReadOptions::default();
-    options.max_bytes = wanted.bytes_max().min(left);
-    options.min_one_batch = first;
-    options.isolation = isolation;
-    let (log, from) = (log.clone(), Offset::new(wanted.offset));
-    blocking(move || log.read(from, &options)).await.map_err(|e| Code::from(&e))
-}
-
-/// Where the consumer's history parts from the log's, if it does (R-21).
-fn diverging(log: &Log, wanted: &Wanted) -> Option<PartitionData> {
-    if wanted.last_fetched_epoch < 0 {
-        return None;
-    }
-    let (epoch, end) = log.end_offset_for_epoch(LeaderEpoch::new(wanted.last_fetched_epoch))?;
-    if epoch.get() == wanted.last_fetched_epoch && end.get() >= wanted.offset {
-        return None;
-    }
-    let offsets = log.offsets();
-    Some(PartitionData {
-        high_watermark: offsets.high_watermark.get(),
-        last_stable_offset: offsets.last_stable_offset.get(),
-        log_start_offset: offsets.log_start_offset.get(),
-        diverging_epoch: EpochEndOffset { epoch: epoch.get(), end_offset: end.get() },
-        ..PartitionData::default()
-    })
-}
-
-/// Null unless read_committed, then a list that may be empty (T-13).
-fn aborted(
-    isolation: Isolation,
-    transactions: &[oncelog::AbortedTxn],
-) -> Option<Vec<AbortedTransaction>> {
-    let list = || {
-        transactions.iter().map(|txn| AbortedTransaction {
-            producer_id: txn.producer_id.get(),
-            first_offset: txn.first_offset.get(),
-        })
-    };
-    (isolation == Isolation::ReadCommitted).then(|| list().collect())
 }
 
 fn sent(answer: &PartitionData) -> Sent {
