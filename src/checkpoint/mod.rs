@@ -1,8 +1,8 @@
 //! The small files of a data directory and of a log: names, text forms, and the one way to replace
 //! such a file so that a crash leaves the old one or the new one.
 //!
-//! - [`replace_file`]: temporary file, flush, rename, flush of the directory. What a crash leaves
-//!   under the temporary name goes at load.
+//! - [`replace_files`]: temporary files, flushes, renames, one flush of the directory. What a crash
+//!   leaves under the temporary names goes at load.
 //! - Checkpoints share one frame (D-45): a line with the version, a line with the number of entries,
 //!   one line per entry. [`OffsetCheckpoint`] is one kind, the leader epochs are the other.
 //! - [`PartitionMetadata`] and [`MetaProperties`] hold identities.
@@ -21,12 +21,13 @@ pub(crate) use identity::{MetaProperties, PartitionMetadata};
 pub(crate) use offsets::OffsetCheckpoint;
 
 use crate::error::{Error, ErrorKind};
-use crate::io::{OpenMode, Storage, flush_failed};
+use crate::io::{File, OpenMode, Storage, flush_failed};
 use crate::segment::name::{LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, parse_file_name};
 use crate::types::Offset;
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Below which offset each log is known to be on disk (D-46).
 pub(crate) const RECOVERY_POINT_CHECKPOINT: &str = "recovery-point-offset-checkpoint";
@@ -117,13 +118,49 @@ pub(crate) fn replace_file(
     name: &str,
     bytes: &[u8],
 ) -> io::Result<()> {
-    let temporary = dir.join(temporary_name(name));
-    let file = storage.open(&temporary, OpenMode::Truncate, false)?;
-    file.write_at(bytes, 0)?;
-    file.sync()?;
-    drop(file);
-    storage.rename(&temporary, &dir.join(name))?;
+    replace_files(storage, dir, &[(name, bytes)])
+}
+
+/// [`replace_file`] for several files, with one flush of the directory. After a crash each of them has
+/// the old content or the new, whatever the others have: what must come first goes in a call of its own.
+pub(crate) fn replace_files(
+    storage: &dyn Storage,
+    dir: &Path,
+    files: &[(&str, &[u8])],
+) -> io::Result<()> {
+    let mut unflushed = Vec::new();
+    for (name, bytes) in files {
+        unflushed.extend(write_unflushed(storage, &dir.join(temporary_name(name)), bytes)?);
+    }
+    // All are written before the first is flushed: what a file system commits for one helps the others.
+    for file in unflushed {
+        file.sync()?;
+    }
+    for (name, _) in files {
+        storage.rename(&dir.join(temporary_name(name)), &dir.join(name))?;
+    }
     storage.sync_dir(dir).map_err(flush_failed)
+}
+
+/// Writes a whole file, and gives it back if it has to be flushed. One that is made and stays empty
+/// has nothing but its name.
+pub(crate) fn write_unflushed(
+    storage: &dyn Storage,
+    path: &Path,
+    bytes: &[u8],
+) -> io::Result<Option<Arc<dyn File>>> {
+    let (file, is_new) = match storage.open(path, OpenMode::CreateNew, false) {
+        // Of an attempt that failed.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            (storage.open(path, OpenMode::Truncate, false)?, false)
+        }
+        opened => (opened?, true),
+    };
+    if bytes.is_empty() && is_new {
+        return Ok(None);
+    }
+    file.write_at(bytes, 0)?;
+    Ok(Some(file))
 }
 
 /// Reads a small file; `None` if there is none.

@@ -123,28 +123,37 @@ impl DataDirectory {
             (HIGH_WATERMARK_CHECKPOINT, checkpoints.high_watermarks.encode()),
             (LOG_START_CHECKPOINT, checkpoints.log_starts.encode()),
         ];
-        for (index, (name, bytes)) in files.iter().enumerate() {
-            let checksum = Some(crc32c::crc32c(bytes));
-            if checkpoints.stored[index] != checksum {
-                self.replace(shared, name, bytes)?;
-                checkpoints.stored[index] = checksum;
-            }
+        let checksums = files.each_ref().map(|(_, bytes)| Some(crc32c::crc32c(bytes)));
+        let changed = files.iter().zip(checksums.iter().zip(&checkpoints.stored));
+        let changed: Vec<(&str, &[u8])> = changed
+            .filter(|(_, (now, stored))| now != stored)
+            .map(|((name, bytes), _)| (*name, bytes.as_slice()))
+            .collect();
+        if !changed.is_empty() {
+            self.replace_all(shared, &changed)?;
+            checkpoints.stored = checksums;
         }
         Ok(())
     }
 
     /// Replaces one of the directory's small files.
+    pub(super) fn replace(&self, shared: &Shared, name: &str, bytes: &[u8]) -> Result<()> {
+        self.replace_all(shared, &[(name, bytes)])
+    }
+
+    /// Replaces some of the directory's small files, in any order.
     ///
     /// After a flush of the directory that failed nothing more is replaced: a later one that succeeds
     /// says nothing of the names that the failed one lost.
-    pub(super) fn replace(&self, shared: &Shared, name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.path.join(name);
+    fn replace_all(&self, shared: &Shared, files: &[(&str, &[u8])]) -> Result<()> {
+        let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+        let what = format!("write {} in {}", names.join(", "), self.path.display());
         if let Some(error) = self.failure.get() {
-            let context = format!("write {}; open the engine again", path.display());
+            let context = format!("{what}; open the engine again");
             return Err(Error::with_source(ErrorKind::Poisoned, context, error.clone()));
         }
-        checkpoint::replace_file(shared.io.storage.as_ref(), &self.path, name, bytes).map_err(|e| {
-            let error = Error::io(format!("write {}", path.display()), e);
+        checkpoint::replace_files(shared.io.storage.as_ref(), &self.path, files).map_err(|e| {
+            let error = Error::io(what, e);
             if *error.kind() != ErrorKind::DiskFull {
                 // The first failure is the one that counts.
                 self.failure.get_or_init(|| error.clone());

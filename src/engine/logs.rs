@@ -38,10 +38,13 @@ impl EngineInner {
         let _work = slot.work.lock();
         self.registry.insert(&slot)?;
         let data = &self.shared.directories[directory];
+        // A log on its way in has the name of one on its way out: after a crash it goes like one.
+        let making =
+            data.path.join(delete_dir_name(name, random_id(self.shared.io.random.as_ref())));
         // A crash in the middle of deleting the last log of this name may have left its log start.
         let created = self
             .forget(data, name)
-            .and_then(|()| recover::create(self.source(&slot, false, Some(config)), id));
+            .and_then(|()| recover::create(self.source(&slot, false, Some(config)), id, &making));
         match created {
             Ok(inner) => {
                 let log = Log::new(Arc::new(inner));

@@ -81,8 +81,8 @@ impl DirEntry {
 /// One write of a commit group.
 ///
 /// `buffers` are written one after the other from `position`. If the file reports
-/// [`File::is_direct`], position, every buffer's address and every buffer's length must be
-/// multiples of [`BLOCK_BYTES`].
+/// [`File::is_direct`], position, every buffer's length and the address of every buffer that is not
+/// empty must be multiples of [`BLOCK_BYTES`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WriteOp {
@@ -119,8 +119,11 @@ impl WriteOp {
     /// Whether a direct file takes this write: position, addresses and lengths are whole blocks.
     #[must_use]
     pub fn is_aligned(&self) -> bool {
-        let block =
-            |buffer: &Bytes| (buffer.len() | buffer.as_ptr().addr()).is_multiple_of(BLOCK_BYTES);
+        // One without a byte has no address to speak of, and is skipped.
+        let block = |buffer: &Bytes| {
+            let is_whole = (buffer.len() | buffer.as_ptr().addr()).is_multiple_of(BLOCK_BYTES);
+            buffer.is_empty() || is_whole
+        };
         self.position.is_multiple_of(BLOCK_BYTES as u64) && self.buffers.iter().all(block)
     }
 }
@@ -149,7 +152,8 @@ impl StorageInfo {
 /// - A file's bytes survive a power cut once [`File::sync`] or a durable [`WriteOp`] over them
 ///   returned `Ok`; so does the file's length if it had to grow for them.
 /// - A name (created, renamed, removed) survives a power cut once [`Storage::sync_dir`] of its
-///   directory returned `Ok`. [`Storage::rename`] replaces atomically.
+///   directory returned `Ok`; a file that was created and never written is empty then.
+///   [`Storage::rename`] replaces a file atomically.
 /// - An error means "state unknown" for the range concerned; nothing is retried inside.
 pub trait Storage: Send + Sync + fmt::Debug + 'static {
     /// Which backend this is.
@@ -180,10 +184,12 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
     /// `NotFound`, `AlreadyExists`, or whatever the operating system says.
     fn open(&self, path: &Path, mode: OpenMode, direct: bool) -> io::Result<Arc<dyn File>>;
 
-    /// Renames within a data directory, replacing an existing `to` atomically.
+    /// Renames within a data directory, replacing an existing file `to` atomically; whoever has it open
+    /// keeps it. A directory moves with what is in it, and never replaces one that holds something.
     ///
     /// # Errors
-    /// Whatever the operating system says.
+    /// `NotFound` if there is no `from` or no directory for `to`; else whatever the operating system
+    /// says.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.
@@ -195,25 +201,29 @@ pub trait Storage: Send + Sync + fmt::Debug + 'static {
     /// Removes a directory with the files in it (one level; a log's directory has no more).
     ///
     /// # Errors
-    /// Whatever the operating system says.
+    /// `NotFound`; an error if there is a directory in it, which stays, while files beside it may be
+    /// gone; else whatever the operating system says.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
 
     /// Takes the exclusive lock of a data directory until the returned guard is dropped.
     ///
     /// # Errors
-    /// `WouldBlock` if another process, or another engine of this one, holds it.
+    /// `WouldBlock` if another process, or another engine of this one, holds it; `NotFound` if there
+    /// is no such directory.
     fn lock_dir(&self, path: &Path) -> io::Result<Box<dyn DirLock>>;
 
     /// Bytes that can still be written under `path`.
     ///
     /// # Errors
-    /// Whatever the operating system says.
+    /// `NotFound` if it does not exist; else whatever the operating system says.
     fn free_space(&self, path: &Path) -> io::Result<u64>;
 
     /// Performs every write of a group and returns one outcome per write, in order.
     ///
     /// Writes may run in parallel and in any order. `Ok` means the full length was written and, if
-    /// the write is durable, flushed. Two writes of one group never overlap.
+    /// the write is durable, flushed. Two writes of one group never overlap. A write that fails keeps
+    /// no other from being done. An unaligned write to a direct file, or one to a file of another
+    /// storage, is `InvalidInput` and touches nothing.
     fn write_all(&self, group: Vec<WriteOp>) -> Vec<io::Result<()>>;
 }
 

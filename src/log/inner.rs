@@ -83,6 +83,8 @@ pub(super) struct LogState {
     pub(super) stored_retention: Option<Retention>,
     /// Bytes appended since the last checkpoint.
     pub(super) uncheckpointed_bytes: u64,
+    /// What the files say as an orderly close leaves them, if they are so since the log was loaded.
+    pub(super) stored: Option<Extent>,
     /// Producers as of the end of rolled segments, until those are sealed: the bytes of a state each.
     pub(super) rolled_states: VecDeque<(Offset, Vec<u8>)>,
     /// Removed segments whose files wait for their end, and when it comes; soonest first.
@@ -101,6 +103,29 @@ pub(crate) struct Positions {
     pub(crate) high_watermark: Offset,
     /// What lies below needs no recovery: it is durable, and so are its indexes.
     pub(crate) recovery_point: Offset,
+}
+
+/// All that a log's files depend on: two that are equal, without a truncation in between, are of the same
+/// files. Producers change with the log's end, or by going, which the next load repeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    log_start: Offset,
+    end: Offset,
+    active_base: Offset,
+    epochs: u32,
+    retention: Retention,
+}
+
+impl Extent {
+    pub(super) fn of(state: &LogState) -> Self {
+        Self {
+            log_start: state.log_start,
+            end: state.end,
+            active_base: state.active.segment.base(),
+            epochs: crc32c::crc32c(&state.epochs.encode()),
+            retention: state.config.retention(),
+        }
+    }
 }
 
 /// A range of offsets whose bytes are damaged.

@@ -7,10 +7,10 @@
 
 use super::LogInner;
 use super::api::ReadOptions;
-use super::inner::LogState;
+use super::inner::{Extent, LogState};
 use super::ticket::Frontier;
 use crate::batch::Batch;
-use crate::checkpoint::replace_file;
+use crate::checkpoint::{replace_file, replace_files};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::AbortedIndex;
 use crate::io::DirEntry;
@@ -199,7 +199,7 @@ impl LogInner {
     /// The caller has the right to change the log's files.
     fn write_checkpoint(&self, taken: &Checkpoint) -> Result<()> {
         self.write_index_files(taken)
-            .and_then(|()| self.write_state(taken.end, &taken.state))
+            .and_then(|()| self.write_states(taken.end, &[(FileKind::State, &taken.state)]))
             .map_err(|e| Error::io(format!("write a checkpoint of {}", self.name), e))?;
         let mut state = self.state.lock();
         state.checkpointed_end = taken.end;
@@ -216,29 +216,37 @@ impl LogInner {
         if is_stored { Ok(()) } else { self.checkpoint() }
     }
 
+    /// Everything that a restart believes on the word of a state. The epochs are those of now: who began
+    /// one meanwhile was told that it is durable.
     fn write_index_files(&self, taken: &Checkpoint) -> io::Result<()> {
+        let epochs = self.state.lock().epochs.encode();
         let base = taken.segment.base();
-        // Sealing wrote them already, and more of them.
-        if taken.segment.is_sealed() {
-            return Ok(());
-        }
-        let write = |kind, bytes: &[u8]| {
-            replace_file(self.storage().as_ref(), &self.path, &segment_file(base, kind), bytes)
-        };
-        write(FileKind::OffsetIndex, &taken.offsets)?;
-        write(FileKind::TimeIndex, &taken.times)?;
-        write(FileKind::TxnIndex, &taken.aborted)
+        let indexes = [
+            (FileKind::OffsetIndex, &taken.offsets),
+            (FileKind::TimeIndex, &taken.times),
+            (FileKind::TxnIndex, &taken.aborted),
+        ]
+        .map(|(kind, bytes)| (segment_file(base, kind), bytes.as_slice()));
+        // Sealing wrote the indexes already, and more of them.
+        let due = if taken.segment.is_sealed() { &[] } else { &indexes[..] };
+        let mut files: Vec<(&str, &[u8])> = vec![(LEADER_EPOCH_CHECKPOINT, &epochs)];
+        files.extend(due.iter().map(|(name, bytes)| (name.as_str(), *bytes)));
+        replace_files(self.storage().as_ref(), &self.path, &files)
     }
 
-    /// Stores producers as of `end`. The epochs are those of now: who began one meanwhile was told that it
-    /// is durable.
+    /// Stores producers, and the epochs before them: a state says that all below it is there.
     fn write_state(&self, end: Offset, state: &[u8]) -> io::Result<()> {
-        let write = |name: &str, bytes: &[u8]| {
-            replace_file(self.storage().as_ref(), &self.path, name, bytes)
-        };
         let epochs = self.state.lock().epochs.encode();
-        write(LEADER_EPOCH_CHECKPOINT, &epochs)?;
-        write(&segment_file(end, FileKind::State), state)?;
+        replace_file(self.storage().as_ref(), &self.path, LEADER_EPOCH_CHECKPOINT, &epochs)?;
+        self.write_states(end, &[(FileKind::State, state)])
+    }
+
+    /// Stores producers as of `end`.
+    fn write_states(&self, end: Offset, states: &[(FileKind, &[u8])]) -> io::Result<()> {
+        let names: Vec<String> = states.iter().map(|(kind, _)| segment_file(end, *kind)).collect();
+        let bytes = states.iter().map(|(_, bytes)| *bytes);
+        let files: Vec<(&str, &[u8])> = names.iter().map(String::as_str).zip(bytes).collect();
+        replace_files(self.storage().as_ref(), &self.path, &files)?;
         self.remove_older(FileKind::State, end, 2)
     }
 
@@ -290,7 +298,7 @@ impl LogInner {
         if std::mem::replace(&mut self.state.lock().closing, true) {
             return Ok(());
         }
-        let (_one_at_a_time, taken) = loop {
+        let (_one_at_a_time, taken, is_stored) = loop {
             let end = self.state.lock().end;
             self.wait_durable(end)?;
             self.seal_rolled()?;
@@ -300,16 +308,22 @@ impl LogInner {
             if state.durable_end == state.end && state.to_seal.is_empty() {
                 state.closed = true;
                 state.active.indexer.close();
-                break (guard, Checkpoint::take(&state));
+                let is_stored = state.stored == Some(Extent::of(&state));
+                break (guard, Checkpoint::take(&state), is_stored);
             }
         };
         self.fail(Error::new(ErrorKind::Closed, format!("{} was closed", self.name)));
+        if is_stored {
+            return Ok(());
+        }
         self.trim_active()?;
-        self.write_checkpoint(&taken)?;
-        let name = segment_file(taken.end, FileKind::Snapshot);
-        replace_file(self.storage().as_ref(), &self.path, &name, &taken.snapshot)
+        let states = [(FileKind::State, &taken.state[..]), (FileKind::Snapshot, &taken.snapshot)];
+        self.write_index_files(&taken)
+            .and_then(|()| self.write_states(taken.end, &states))
             .and_then(|()| self.remove_older(FileKind::Snapshot, taken.end, 1))
-            .map_err(|e| Error::io(format!("close {}", self.name), e))
+            .map_err(|e| Error::io(format!("close {}", self.name), e))?;
+        self.state.lock().checkpointed_end = taken.end;
+        Ok(())
     }
 
     /// Cuts the padding behind the active segment's data.

@@ -367,7 +367,7 @@ impl Segment {
 
     /// Writes the transaction index anew. The caller has the right to change the log's files.
     pub(crate) fn store_aborted(&self, aborted: &AbortedIndex) -> io::Result<()> {
-        self.write_index(FileKind::TxnIndex, &aborted.encode())
+        self.write_indexes(&[(FileKind::TxnIndex, aborted.encode())])
     }
 
     fn read_small(&self, kind: FileKind) -> Result<Option<Vec<u8>>> {
@@ -384,17 +384,18 @@ impl Segment {
         let file = self.file().map_err(io::Error::other)?;
         file.set_len(self.size())?;
         file.sync().map_err(flush_failed)?;
+        let mut files = Vec::new();
         let indexes = self.indexes.lock().clone();
         if let Some(indexes) = indexes {
-            self.write_index(FileKind::OffsetIndex, &indexes.offsets.encode())?;
-            self.write_index(FileKind::TimeIndex, &indexes.times.encode())?;
+            files.push((FileKind::OffsetIndex, indexes.offsets.encode()));
+            files.push((FileKind::TimeIndex, indexes.times.encode()));
         }
         let aborted = self.aborted.lock().index.clone();
         if let Some(aborted) = aborted {
             // Even if it is empty: a missing one means that it must be built again.
-            self.store_aborted(&aborted)?;
+            files.push((FileKind::TxnIndex, aborted.encode()));
         }
-        self.storage.sync_dir(&self.dir).map_err(flush_failed)?;
+        self.write_indexes(&files)?;
         // The next user opens it for reading only: nothing can write it any more.
         self.join(budget);
         self.sealed.store(true, Ordering::Release);
@@ -402,11 +403,14 @@ impl Segment {
         Ok(())
     }
 
-    /// Replaces an index file. The old one stays until the new one is whole: recovery may need what
+    /// Replaces index files. The old ones stay until the new ones are whole: recovery may need what
     /// both hold.
-    fn write_index(&self, kind: FileKind, bytes: &[u8]) -> io::Result<()> {
-        let name = segment_file(self.base, kind);
-        crate::checkpoint::replace_file(self.storage.as_ref(), &self.dir, &name, bytes)
+    fn write_indexes(&self, files: &[(FileKind, Vec<u8>)]) -> io::Result<()> {
+        let names: Vec<String> =
+            files.iter().map(|(kind, _)| segment_file(self.base, *kind)).collect();
+        let bytes = files.iter().map(|(_, bytes)| bytes.as_slice());
+        let files: Vec<(&str, &[u8])> = names.iter().map(String::as_str).zip(bytes).collect();
+        crate::checkpoint::replace_files(self.storage.as_ref(), &self.dir, &files)
     }
 
     /// Removes every file of the segment, durably; readers that hold it keep reading.

@@ -12,6 +12,7 @@ mod concurrency;
 mod descriptors;
 mod epochs;
 mod files;
+mod flushes;
 mod hooked;
 mod identity;
 mod indexes;

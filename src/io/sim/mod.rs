@@ -159,6 +159,12 @@ impl SimDisk {
         self.state.lock().operations
     }
 
+    /// Flushes so far: of files, of directories, and those that durable writes ask for.
+    #[must_use]
+    pub fn flushes(&self) -> u64 {
+        self.state.lock().flushes
+    }
+
     /// Cuts the power during operation number `operation` (the first is 1): it may have taken effect
     /// or not, and it and every later call fail until the disk is [`crash`](Self::crash)ed.
     pub fn crash_after(&self, operation: u64) {

@@ -17,6 +17,7 @@ pub(super) struct State {
     pub(super) rng: Rng,
     pub(super) powered: bool,
     pub(super) operations: u64,
+    pub(super) flushes: u64,
     /// The operation during which the power goes; chance says when if nobody else does.
     pub(super) dies_at: Option<(u64, Option<Moment>)>,
     pub(super) faults: Vec<Fault>,
@@ -37,6 +38,7 @@ impl State {
             rng,
             powered: true,
             operations: 0,
+            flushes: 0,
             dies_at: None,
             faults: Vec::new(),
             faults_met: 0,
@@ -122,6 +124,7 @@ impl State {
         path: &Path,
         range: Option<std::ops::Range<usize>>,
     ) -> io::Result<()> {
+        self.flushes += 1;
         let failed = self.fault(FaultKind::Flush, path);
         let content = self.names.file_mut(node)?;
         match failed {

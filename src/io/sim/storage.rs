@@ -32,6 +32,7 @@ impl Storage for SimDisk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.state.lock().operate("sync_dir", path, |state| {
+            state.flushes += 1;
             if let Err(error) = state.fault(FaultKind::Flush, path) {
                 state.names.abandon_dir(path)?;
                 return Err(error);
@@ -94,9 +95,10 @@ impl Storage for SimDisk {
         Ok(Box::new(SimDirLock { state: Arc::clone(&self.state), dir }))
     }
 
-    fn free_space(&self, _: &Path) -> io::Result<u64> {
+    fn free_space(&self, path: &Path) -> io::Result<u64> {
         let state = self.state.lock();
         state.check_power()?;
+        state.names.find(path)?;
         Ok(state.free_space())
     }
 

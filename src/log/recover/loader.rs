@@ -8,11 +8,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::index::{AbortedSum, TimeIndex};
 use crate::io::{File, OpenMode};
 use crate::log::LogInner;
-use crate::log::inner::{Active, DamagedRange, LogState, Parts};
+use crate::log::inner::{Active, DamagedRange, Extent, LogState, Parts};
 use crate::options::Retention;
 use crate::producer::ProducerTable;
 use crate::segment::Segment;
-use crate::segment::name::{FileKind, REPLICATED, Suffix, parse_file_name, segment_file};
+use crate::segment::name::{
+    FileKind, LEADER_EPOCH_CHECKPOINT, REPLICATED, Suffix, parse_file_name, segment_file,
+};
 use crate::types::Offset;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -105,8 +107,11 @@ impl Loader {
         };
         self.producers.on_high_watermark(high_watermark);
         self.report.damaged = self.damaged.iter().map(|d| (d.first, d.next)).collect();
-        let state = LogState {
-            config: self.source.config(self.retention),
+        let config = self.source.config(self.retention);
+        let is_stored =
+            self.is_as_closed(&states, &snapshots)? && self.retention == Some(config.retention());
+        let mut state = LogState {
+            config,
             segments: self.segments,
             active,
             rolled: VecDeque::new(),
@@ -126,11 +131,13 @@ impl Loader {
             checkpointed_end: self.replay_from,
             stored_retention: self.retention,
             uncheckpointed_bytes: 0,
+            stored: None,
             rolled_states: VecDeque::new(),
             doomed: VecDeque::new(),
             closing: false,
             closed: false,
         };
+        state.stored = is_stored.then(|| Extent::of(&state));
         let adopts = self.source.clean && !self.is_ours && end > first;
         let Source { name, path, shared, committer, space, .. } = self.source;
         let log = LogInner::new(Parts { name, id, path, shared, committer, space, state });
@@ -148,6 +155,28 @@ impl Loader {
     /// Whether an embedder sets the high watermark.
     fn is_replicated(&self) -> Result<bool> {
         Ok(self.read(REPLICATED, TEXT_BYTES_MAX)?.is_some())
+    }
+
+    /// Whether the next orderly close would write the very files that are there.
+    fn is_as_closed(&self, states: &[Offset], snapshots: &[Offset]) -> Result<bool> {
+        let is_right = self.report.is_clean() && self.report.rebuilt.is_empty();
+        let end = Some(&self.expected);
+        // Without a producer ever there is nothing to tell Kafka.
+        let is_empty = self.bases == [Offset::ZERO] && self.expected == Offset::ZERO;
+        let has_states = states.last() == end && (is_empty || snapshots.last() == end);
+        let was_closed = self.source.clean && is_right && self.to_seal.is_empty() && has_states;
+        let Some(base) = self.bases.last().filter(|_| was_closed) else { return Ok(false) };
+        let entries = self
+            .source
+            .shared
+            .io
+            .storage
+            .list_dir(&self.source.path)
+            .map_err(|e| Error::io(format!("list {}", self.source.path.display()), e))?;
+        let has = |name: &str| entries.iter().any(|entry| entry.name == name);
+        let indexes = [FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TxnIndex];
+        Ok(has(LEADER_EPOCH_CHECKPOINT)
+            && indexes.iter().all(|kind| has(&segment_file(*base, *kind))))
     }
 
     /// Whether Kafka's cleaner lists the log. In any other one a segment that ends before the next one

@@ -44,12 +44,17 @@ use super::LogInner;
 use crate::checkpoint::{self, PartitionMetadata};
 use crate::commit::Committer;
 use crate::engine::{Shared, Space};
+use crate::epoch::LeaderEpochCache;
 use crate::error::{Error, Result};
-use crate::io::OpenMode;
+use crate::index::AbortedIndex;
+use crate::io::flush_failed;
 use crate::options::{LogConfig, LogName, Retention};
-use crate::segment::name::{FileKind, PARTITION_METADATA, segment_file};
+use crate::producer::ProducerTable;
+use crate::producer::state::{self, Beside};
+use crate::segment::name::{FileKind, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, segment_file};
 use crate::types::Offset;
 use loader::Loader;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -111,24 +116,50 @@ impl Source {
     }
 }
 
-/// Writes the files of a fresh log and loads it. Durable when this returns.
-pub(crate) fn create(source: Source, id: [u8; 16]) -> Result<LogInner> {
+/// Writes the files of a fresh log under the name `making`, one that the next open would remove, gives
+/// the directory its own name, and loads it. Durable when this returns; a crash leaves all of it or none.
+pub(crate) fn create(mut source: Source, id: [u8; 16], making: &Path) -> Result<LogInner> {
     let storage = &source.shared.io.storage;
     let failed = |e| Error::io(format!("create {}", source.path.display()), e);
-    storage.create_dir(&source.path).map_err(failed)?;
-    let metadata = PartitionMetadata { topic_id: id }.encode();
-    checkpoint::replace_file(storage.as_ref(), &source.path, PARTITION_METADATA, &metadata)
-        .map_err(failed)?;
-    let name = segment_file(Offset::ZERO, FileKind::Log);
-    let file = storage.open(&source.path.join(name), OpenMode::CreateNew, true).map_err(failed)?;
-    file.sync().map_err(failed)?;
-    storage.sync_dir(&source.path).map_err(failed)?;
-    if let Some(parent) = source.path.parent() {
-        storage.sync_dir(parent).map_err(failed)?;
+    let made = write_fresh(&source, id, making).and_then(|()| storage.rename(making, &source.path));
+    if let Err(error) = made {
+        // What is left of it goes with the next open.
+        drop(storage.remove_dir(making));
+        return Err(failed(error));
     }
-    let log = load(source)?.0;
-    log.checkpoint_now()?;
-    Ok(log)
+    if let Some(parent) = source.path.parent() {
+        storage.sync_dir(parent).map_err(flush_failed).map_err(failed)?;
+    }
+    // Its files are those of a log that was closed in order.
+    source.clean = true;
+    Ok(load(source)?.0)
+}
+
+/// The files that an orderly close leaves of a log without batches. None of them has a name yet that
+/// anybody believes, so the order in which they become durable does not matter.
+fn write_fresh(source: &Source, id: [u8; 16], dir: &Path) -> io::Result<()> {
+    const EMPTY: [FileKind; 4] =
+        [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TxnIndex];
+    let storage = source.shared.io.storage.as_ref();
+    let limits = LogInner::limits(&source.shared, &source.config);
+    let producers = ProducerTable::new(limits);
+    let mut files: Vec<(String, Vec<u8>)> =
+        EMPTY.map(|kind| (segment_file(Offset::ZERO, kind), Vec::new())).into();
+    files.push((PARTITION_METADATA.to_owned(), PartitionMetadata { topic_id: id }.encode()));
+    files.push((LEADER_EPOCH_CHECKPOINT.to_owned(), LeaderEpochCache::default().encode()));
+    let sums = AbortedIndex::new(Offset::ZERO).sum().into_iter().collect();
+    let beside = Beside { sums, retention: Some(source.config.retention()) };
+    let state = state::encode(&producers, Offset::ZERO, &beside);
+    files.push((segment_file(Offset::ZERO, FileKind::State), state));
+    storage.create_dir(dir)?;
+    let mut unflushed = Vec::new();
+    for (name, bytes) in &files {
+        unflushed.extend(checkpoint::write_unflushed(storage, &dir.join(name), bytes)?);
+    }
+    for file in unflushed {
+        file.sync().map_err(flush_failed)?;
+    }
+    storage.sync_dir(dir).map_err(flush_failed)
 }
 
 /// Loads a log from its directory.
