@@ -301,13 +301,13 @@ impl Shared {
     }
 
     fn create_logs(&self, topic: &Topic) -> Result<()> {
-        for partition in &topic.partitions {
-            let create = || self.engine.create_log(&partition.name, topic.id, topic.config.clone());
-            let log = match create() {
+        let created = self.engine.create_logs(&topic.log_names(), topic.id, &topic.config);
+        for (partition, created) in topic.partitions.iter().zip(created) {
+            let log = match created {
                 // Left over by a creation or deletion that failed half way.
                 Err(error) if *error.kind() == ErrorKind::AlreadyExists => {
                     self.engine.delete_log(&partition.name)?;
-                    create()?
+                    self.engine.create_log(&partition.name, topic.id, topic.config.clone())?
                 }
                 created => created?,
             };
@@ -422,12 +422,10 @@ impl Shared {
 
     fn create_missing(&self, topic: &Topic, found: &[i32]) -> Result<()> {
         let found: HashSet<i32> = found.iter().copied().collect();
-        for partition in &topic.partitions {
-            if !found.contains(&partition.name.partition()) {
-                self.engine.create_log(&partition.name, topic.id, topic.config.clone())?;
-            }
-        }
-        Ok(())
+        let mut missing = topic.log_names();
+        missing.retain(|name| !found.contains(&name.partition()));
+        let created = self.engine.create_logs(&missing, topic.id, &topic.config);
+        created.into_iter().try_for_each(|log| log.map(drop))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The clean close: every log written out, then the data directories' checkpoints, then their marks.
 
 use super::EngineInner;
+use super::abreast::for_all;
 use super::directory::DataDirectory;
 use super::registry::Slot;
 use crate::checkpoint::{CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_BODY};
@@ -15,10 +16,12 @@ impl EngineInner {
         self.stop_threads();
         // With a transaction undecided no directory is in order, whatever its own logs say.
         let mut outcomes = vec![ended; self.shared.directories.len()];
-        for slot in self.registry.all() {
+        let slots = self.registry.all();
+        let background = self.shared.options.background;
+        let closed = for_all(background, &slots, |slot| self.close_log(slot));
+        for (slot, closed) in slots.iter().zip(closed) {
             // A directory with one log that is not in order is not marked; its others still are
             // closed, which leaves recovery less to do.
-            let closed = self.close_log(&slot);
             let outcome = &mut outcomes[slot.directory];
             if outcome.is_ok() {
                 *outcome = closed;

@@ -1,5 +1,6 @@
 //! An engine: data directories, the registry of their logs, and the work done in the background.
 
+mod abreast;
 mod close;
 mod directory;
 mod identity;
@@ -127,6 +128,22 @@ impl Engine {
         let inner = Arc::new(inner);
         inner.spawn_threads()?;
         Ok(Self { inner })
+    }
+
+    /// [`Engine::create_log`] for each of `names`, several at a time: their flushes are shared.
+    /// Outcomes in the order of the names; one that fails changes nothing for the others.
+    ///
+    /// # Errors
+    /// In each outcome, as [`Engine::create_log`].
+    pub fn create_logs(
+        &self,
+        names: &[LogName],
+        id: [u8; 16],
+        config: &LogConfig,
+    ) -> Vec<Result<Log>> {
+        abreast::for_all(self.inner.shared.options.background, names, |name| {
+            self.create_log(name, id, config.clone())
+        })
     }
 
     /// Creates a log of the topic with the 16-byte `id`; durable when this returns. The data
