@@ -341,9 +341,7 @@ impl Shared {
     /// Removes logs that no topic has. What cannot be removed now is removed by the next start, or
     /// when its name is needed.
     fn delete_logs(&self, names: &[LogName]) {
-        for name in names {
-            drop(self.engine.delete_log(name));
-        }
+        drop(self.engine.delete_logs(names));
     }
 
     fn open_log(&self, topic: &Topic, index: i32) -> Result<Log> {

@@ -1,6 +1,6 @@
 //! The same work for many logs, several at a time.
 //!
-//! Creating, recovering and closing a log is mostly waiting for flushes. A file system answers those
+//! Creating, recovering, closing and deleting a log is mostly waiting for flushes. A file system answers those
 //! that wait together with one commit of its journal, so many logs take little longer than a few.
 
 use parking_lot::Mutex;

@@ -189,6 +189,24 @@ impl Engine {
         self.inner.delete(name)
     }
 
+    /// [`Engine::delete_log`] for each of `names`, several at a time. Outcomes in the order of the
+    /// names; one that fails changes nothing for the others.
+    ///
+    /// # Errors
+    /// In each outcome, as [`Engine::delete_log`].
+    pub fn delete_logs(&self, names: &[LogName]) -> Vec<Result<()>> {
+        // Held until all are gone, by this thread.
+        let (_settled, failed) = match self.inner.transactions.settle() {
+            Ok(gate) => (Some(gate), None),
+            Err(error) => (None, Some(error)),
+        };
+        abreast::for_all(self.inner.shared.options.background, names, |name| {
+            check_name(name)?;
+            failed.clone().map_or(Ok(()), Err)?;
+            self.inner.delete(name)
+        })
+    }
+
     /// Lets `veto` hold retention back.
     pub fn set_retention_veto(&self, veto: RetentionVeto) {
         *self.inner.shared.veto.write() = Some(veto);
