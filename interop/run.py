@@ -18,6 +18,11 @@ from suite import brokers, clients, steps, tools
 
 SETTINGS = ("num.partitions=3", "group.initial.rebalance.delay.ms=0", "group.min.session.timeout.ms=100")
 
+NEEDS = {
+    "group resumes after the kill": "group commits and resumes",
+    "kill -9 in mid-transaction": "transactions",
+}
+
 
 def excerpt(text):
     """The start and the end of an error text, indented; the middle of a trace helps nobody."""
@@ -36,7 +41,7 @@ class Report:
     def step(self, who, name, function):
         clock = steps.Clock()
         try:
-            function()
+            remark = function()
         except Exception as error:
             self.failed += 1
             self.line(who, name, "FAIL", clock.seconds())
@@ -45,7 +50,7 @@ class Report:
             print(excerpt(text), flush=True)
             return False
         self.passed += 1
-        self.line(who, name, "PASS", clock.seconds())
+        self.line(who, name, "PASS", clock.seconds(), remark)
         return True
 
     def skip(self, who, name, reason):
@@ -53,8 +58,9 @@ class Report:
         print(f"{who:16} {name:32} SKIP  {reason}", flush=True)
 
     @staticmethod
-    def line(who, name, verdict, seconds):
-        print(f"{who:16} {name:32} {verdict} {seconds:8.2f} s", flush=True)
+    def line(who, name, verdict, seconds, remark=None):
+        text = f"  {remark}" if remark else ""
+        print(f"{who:16} {name:32} {verdict} {seconds:8.2f} s{text}", flush=True)
 
     def close(self):
         print(f"\n{self.passed} passed, {self.failed} failed, {self.skipped} skipped", flush=True)
@@ -108,7 +114,7 @@ def run_client(report, run, wanted):
     for name, function in steps.steps_of(run.client):
         if not wanted(name):
             continue
-        needs = {"group resumes after the kill": "group commits and resumes"}.get(name, "create topics")
+        needs = NEEDS.get(name, "create topics")
         if needs in failed and name != needs:
             report.skip(run.client.name, name, f"needs: {needs}")
         elif not report.step(run.client.name, name, lambda: function(run)):
@@ -142,10 +148,14 @@ def drive(report, broker, chosen, options):
         run_client(report, run, wanted)
         runs.append(run)
     written = steps.cross_reads(runs)
+    committed = steps.cross_reads_committed(runs)
     for run in runs:
-        if written and wanted("reads what the others wrote"):
-            name = "reads what the others wrote"
+        name = "reads what the others wrote"
+        if written and wanted(name):
             report.step(run.client.name, name, lambda: steps.cross_read(run, written))
+        name = "reads others' transactions"
+        if committed and wanted(name):
+            report.step(run.client.name, name, lambda: steps.cross_read_committed(run, committed))
     report.step(broker.name, "closes cleanly on SIGTERM", broker.close)
 
 

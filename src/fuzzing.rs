@@ -37,11 +37,12 @@ pub fn snapshot(bytes: &[u8]) {
 /// A `.state`.
 pub fn state(bytes: &[u8]) {
     let (limits, at) = restore_at();
-    let Ok((table, end)) = ProducerTable::restore_state(limits, bytes, at) else { return };
-    let written = state::encode(&table, end);
+    let Ok((table, end, sums)) = ProducerTable::restore_state(limits, bytes, at) else { return };
+    let written = state::encode_with(&table, end, &sums);
     let again = ProducerTable::restore_state(limits, &written, at);
-    let (again, end_again) = again.expect("what was written is read");
-    assert_eq!((state::encode(&again, end_again), end_again), (written, end));
+    let (again, end_again, sums_again) = again.expect("what was written is read");
+    let written_again = state::encode_with(&again, end_again, &sums_again);
+    assert_eq!((written_again, end_again, sums_again), (written, end, sums));
     assert_eq!(again.first_unstable_offset(), table.first_unstable_offset());
     exercise(table);
 }

@@ -10,7 +10,9 @@
 //! | `protocol` | the wire format of every message served |
 //! | `handler` | one file per family of requests: from decoded request to response |
 //! | `topics`, `producer_ids`, `metadata` | what the broker remembers, in a log of the engine |
+//! | `state_log` | the logs in which coordinators keep their state |
 //! | `group` | consumer groups and their offsets |
+//! | `txn` | transactions: their coordinator |
 //! | `config` | Kafka's property names, typed |
 
 #![forbid(unsafe_code)]
@@ -27,7 +29,9 @@ mod metadata;
 mod producer_ids;
 pub mod protocol;
 mod server;
+mod state_log;
 mod topics;
+mod txn;
 
 pub use config::{Config, Setting, Settings, settings};
 pub use server::{ServeError, ServeOptions, Server};

@@ -24,7 +24,7 @@ use std::sync::{Arc, OnceLock};
 /// The topic of committed offsets; the group coordinator's.
 pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// The topic of transaction states; the transaction coordinator's.
-const TXN_STATE_TOPIC: &str = "__transaction_state";
+pub(crate) const TXN_STATE_TOPIC: &str = "__transaction_state";
 /// Most partitions of a topic: its metadata is one batch.
 pub(crate) const PARTITIONS_MAX: i32 = 10_000;
 
@@ -112,6 +112,8 @@ struct Shared {
     engine: Engine,
     metadata: MetadataLog,
     settings: Settings,
+    /// The ids that the coordinators' topics have or will have.
+    internal_ids: [(&'static str, TopicId); 2],
     /// Held while a topic is created or deleted.
     changes: Mutex<()>,
     map: RwLock<Map>,
@@ -151,8 +153,16 @@ impl Registry {
         let history = History::replay(records);
         metadata.rewrite(&history.live(settings.node_id), replayed)?;
         let next_producer_id = history.next_producer_id;
+        let logs = engine.logs()?;
+        let id_of = |name: &'static str| {
+            let known = history.topics.iter().find(|(_, known)| known.name == name);
+            let stored = logs.iter().find(|(log, _)| log.topic() == name).map(|(_, id)| *id);
+            let id = known.map(|(id, _)| *id).or(stored);
+            (name, id.unwrap_or_else(clock::random_id))
+        };
         let registry = Self {
             shared: Arc::new(Shared {
+                internal_ids: [id_of(OFFSETS_TOPIC), id_of(TXN_STATE_TOPIC)],
                 engine: engine.clone(),
                 metadata: metadata.clone(),
                 settings: settings.clone(),
@@ -235,11 +245,27 @@ impl Registry {
 
     /// The topic of committed offsets; created, as Kafka does, when it is first needed.
     pub(crate) async fn offsets_topic(&self) -> Result<Arc<Topic>> {
-        if let Some(topic) = self.find(OFFSETS_TOPIC) {
+        let partitions = self.shared.settings.offsets_topic_num_partitions;
+        self.internal_topic(OFFSETS_TOPIC, partitions).await
+    }
+
+    /// The topic of transactions; created when it is first needed.
+    pub(crate) async fn txn_state_topic(&self) -> Result<Arc<Topic>> {
+        let partitions = self.shared.settings.transaction_state_log_num_partitions;
+        self.internal_topic(TXN_STATE_TOPIC, partitions).await
+    }
+
+    /// The id that a coordinator's topic has, or will have.
+    pub(crate) fn internal_id(&self, name: &str) -> TopicId {
+        self.shared.internal_id(name).unwrap_or_default()
+    }
+
+    async fn internal_topic(&self, name: &'static str, partitions: i32) -> Result<Arc<Topic>> {
+        if let Some(topic) = self.find(name) {
             return Ok(topic);
         }
         let shared = Arc::clone(&self.shared);
-        blocking(move || shared.create_offsets_topic()).await
+        blocking(move || shared.create_internal_topic(name, partitions)).await
     }
 
     /// Deletes a topic; it is gone for good when this returns.
@@ -256,8 +282,13 @@ impl Registry {
 }
 
 impl Shared {
+    fn internal_id(&self, name: &str) -> Option<TopicId> {
+        self.internal_ids.iter().find(|(internal, _)| *internal == name).map(|(_, id)| *id)
+    }
+
     fn create(&self, new: &NewTopic) -> Result<Arc<Topic>> {
-        let topic = self.describe(&new.name, clock::random_id(), new.partitions, &new.overrides)?;
+        let id = self.internal_id(&new.name).unwrap_or_else(clock::random_id);
+        let topic = self.describe(&new.name, id, new.partitions, &new.overrides)?;
         if let Err(error) = self.create_logs(&topic).and_then(|()| self.commit_topic(&topic)) {
             // What stays behind is empty and unknown to everybody; the next start removes it.
             self.delete_logs(&topic.log_names());
@@ -266,16 +297,16 @@ impl Shared {
         Ok(self.map.write().insert(topic))
     }
 
-    fn create_offsets_topic(&self) -> Result<Arc<Topic>> {
+    fn create_internal_topic(&self, name: &str, partitions: i32) -> Result<Arc<Topic>> {
         let _changing = self.changes.lock();
-        if let Some(topic) = self.map.read().by_name.get(OFFSETS_TOPIC) {
+        if let Some(topic) = self.map.read().by_name.get(name) {
             // Somebody else was faster.
             return Ok(Arc::clone(topic));
         }
         self.create(&NewTopic {
-            name: OFFSETS_TOPIC.to_owned(),
-            partitions: self.settings.offsets_topic_num_partitions,
-            overrides: internal_overrides(OFFSETS_TOPIC),
+            name: name.to_owned(),
+            partitions,
+            overrides: internal_overrides(name),
         })
     }
 
@@ -300,7 +331,12 @@ impl Shared {
         })
     }
 
+    /// A coordinator's topic has as many partitions as ids might ever need; each log comes into being
+    /// when it is first used.
     fn create_logs(&self, topic: &Topic) -> Result<()> {
+        if topic.internal {
+            return Ok(());
+        }
         let created = self.engine.create_logs(&topic.log_names(), topic.id, &topic.config);
         for (partition, created) in topic.partitions.iter().zip(created) {
             let log = match created {
@@ -350,7 +386,12 @@ impl Shared {
             Error::new(ErrorKind::NotFound, context)
         };
         let partition = topic.partition(index).ok_or_else(missing)?;
-        let log = self.engine.log(&partition.name)?;
+        let log = match self.engine.log(&partition.name) {
+            Err(error) if topic.internal && *error.kind() == ErrorKind::NotFound => {
+                self.engine.create_log(&partition.name, topic.id, topic.config.clone())?
+            }
+            found => found?,
+        };
         if !topic.internal {
             log.set_config(topic.config.clone())?;
         }
@@ -398,10 +439,12 @@ impl Shared {
             return Err(Error::new(ErrorKind::Invalid, context));
         }
         let mut count = partitions.iter().max().map_or(0, |last| last.saturating_add(1));
-        if name == OFFSETS_TOPIC {
-            // Only partitions that were written to need be there; a group's is found by their number.
-            count = count.max(self.settings.offsets_topic_num_partitions);
-        }
+        // Only partitions that were written to need be there; an id's is found by their number.
+        count = count.max(match name {
+            OFFSETS_TOPIC => self.settings.offsets_topic_num_partitions,
+            TXN_STATE_TOPIC => self.settings.transaction_state_log_num_partitions,
+            _ => 0,
+        });
         let topic = self.describe(name, id, count, &internal_overrides(name))?;
         self.create_missing(&topic, partitions)?;
         self.commit_topic(&topic)?;
@@ -419,6 +462,9 @@ impl Shared {
     }
 
     fn create_missing(&self, topic: &Topic, found: &[i32]) -> Result<()> {
+        if topic.internal {
+            return Ok(());
+        }
         let found: HashSet<i32> = found.iter().copied().collect();
         let mut missing = topic.log_names();
         missing.retain(|name| !found.contains(&name.partition()));

@@ -29,6 +29,10 @@ impl Host for AnyTopic {
         Uuid(u128::from(1 + self.ids.fetch_add(1, Ordering::SeqCst)).to_be_bytes())
     }
 
+    fn offsets_topic_id(&self) -> Uuid {
+        Uuid([9; 16])
+    }
+
     fn partition_count(&self, _topic: &str) -> Option<i32> {
         Some(100)
     }

@@ -6,11 +6,8 @@
 mod common;
 
 use common::{Node, batch, produce, produced};
-use oncelog_broker::protocol::{FindCoordinatorRequest, InitProducerIdRequest, Response};
 
 const PRODUCE: i16 = 0;
-const TRANSACTION: i8 = 1;
-const REFUSED_FOR_GOOD: i16 = 53;
 
 // B-49: what counts is the smaller of the setting and the number of replicas, so one node is enough.
 #[tokio::test(flavor = "multi_thread")]
@@ -22,41 +19,6 @@ async fn a_topic_that_wants_more_replicas_in_sync_than_there_are_takes_writes() 
         let answer = produced(client.call(produce("t", 0, batch(&["x"]), acks), 9).await);
         assert_eq!((answer.error_code, answer.base_offset), (0, offset));
     }
-}
-
-// A retriable refusal would keep `init_transactions` waiting until it times out.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transactional_producer_learns_at_once_that_there_are_no_transactions() {
-    let node = Node::start(&[]).await;
-    let mut client = node.client().await;
-    let find = |version: i16| {
-        let mut request = FindCoordinatorRequest { key_type: TRANSACTION, ..Default::default() };
-        match version {
-            4.. => request.coordinator_keys = vec!["id".into()],
-            _ => request.key = "id".into(),
-        }
-        request
-    };
-    for version in [2, 4] {
-        let Response::FindCoordinator(response) = client.call(find(version), version).await else {
-            panic!("another answer")
-        };
-        let code = match response.coordinators.first() {
-            Some(coordinator) => coordinator.error_code,
-            None => response.error_code,
-        };
-        assert_eq!(code, REFUSED_FOR_GOOD, "version {version}");
-    }
-    let request = InitProducerIdRequest {
-        transactional_id: Some("id".into()),
-        producer_epoch: -1,
-        producer_id: -1,
-        ..InitProducerIdRequest::default()
-    };
-    let Response::InitProducerId(response) = client.call(request, 4).await else {
-        panic!("another answer")
-    };
-    assert_eq!(response.error_code, REFUSED_FOR_GOOD);
 }
 
 // Large requests one at a time are written by the connection's own thread, and pipelined ones by

@@ -1,10 +1,13 @@
 """aiokafka as a worker; see common.py."""
 
 import asyncio
+import sys
+import time
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+import aiokafka_transactions
 import common
 
 WAIT_SECONDS = 60
@@ -62,9 +65,11 @@ def write(output, message):
     )
 
 
-async def consume(bootstrap, output, topics):
+async def consume(bootstrap, output, isolation, topics):
     # Starting with the topics fetches their metadata; then each partition is read by hand.
-    consumer = AIOKafkaConsumer(*topics, bootstrap_servers=bootstrap, group_id=None)
+    consumer = AIOKafkaConsumer(
+        *topics, bootstrap_servers=bootstrap, group_id=None, isolation_level=isolation
+    )
     await consumer.start()
     partitions = [
         TopicPartition(topic, partition)
@@ -75,10 +80,18 @@ async def consume(bootstrap, output, topics):
     consumer.assign(partitions)
     await consumer.seek_to_beginning(*partitions)
     ends = await consumer.end_offsets(partitions)
+    deadline = time.monotonic() + WAIT_SECONDS
     for partition in partitions:
         while await consumer.position(partition) < ends[partition]:
-            message = await asyncio.wait_for(consumer.getone(partition), WAIT_SECONDS)
-            write(output, message)
+            # A position also moves on over what is not served: markers, and records that were aborted.
+            served = await consumer.getmany(partition, timeout_ms=100)
+            messages = served.get(partition, [])
+            for message in messages:
+                write(output, message)
+            if messages:
+                deadline = time.monotonic() + WAIT_SECONDS
+            elif time.monotonic() > deadline:
+                sys.exit(f"no record for {WAIT_SECONDS} s")
     await consumer.stop()
 
 
@@ -104,4 +117,4 @@ def run(function):
     return lambda *arguments: asyncio.run(function(*arguments))
 
 
-common.main(run(create), run(produce), run(consume), run(group))
+common.main(run(create), run(produce), run(consume), run(group), run(aiokafka_transactions.transform))

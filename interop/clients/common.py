@@ -5,16 +5,28 @@ records it is given and writes down the records it is served, and the driver com
 
     worker.py create  BOOTSTRAP TOPIC PARTITIONS
     worker.py produce BOOTSTRAP TOPIC CODEC          records on standard input, "acked N" on standard output
-    worker.py consume BOOTSTRAP OUT TOPIC...         from the beginning to the end offsets found at the start
+    worker.py consume BOOTSTRAP OUT ISOLATION TOPIC...
+                                                     from the beginning to the end offsets found at the start,
+                                                     ISOLATION is read_committed or read_uncommitted
     worker.py group   BOOTSTRAP OUT TOPIC GROUP N    exactly N records as a group member, then commit and leave
+    worker.py transform BOOTSTRAP FROM TO GROUP TRANSACTIONAL_ID N
+                                                     takes the N records of FROM as a member of GROUP, in
+                                                     transactions of at most 100, to TO; see `Work`
+    worker.py fence   BOOTSTRAP TOPIC TRANSACTIONAL_ID N
+                                                     N records of standard input by an instance that leaves
+                                                     its transaction open, the others by a second one that
+                                                     commits; then the first commits, and hears "fenced WHY"
 """
 
 import sys
+import time
 
 NULL = "\\N"
 HEADER_KEY = "n"
 HEADER_VALUE = b"interop"
 PROGRESS_EVERY = 200
+TAKE = 100
+ABORT_EVERY = 3
 
 
 class Record:
@@ -58,6 +70,67 @@ class Progress:
         print("done", self.acked, flush=True)
 
 
+class Work:
+    """How far a transform has come, and which of its passes are aborted on purpose: every third.
+
+    A pass takes up to TAKE records, writes each to TO with the same partition, timestamp, key, headers and
+    value, and commits them with the offsets that follow them. A pass that is to be aborted is aborted once
+    all it wrote has arrived; its records are then taken again, from the committed positions. FROM has no
+    gaps, so the committed positions add up to the number of records committed: it is their sum that says
+    when all is done, also for a worker that goes on where another one stopped.
+
+    "open" says that all records of a pass have arrived and nothing is committed yet, "acked N" that N
+    records are committed, "aborted N" at the end how many were aborted on purpose.
+    """
+
+    def __init__(self, count):
+        self.count = count
+        self.committed = {}
+        self.passes = 0
+        self.aborted = 0
+
+    def done(self):
+        return sum(self.committed.values()) >= self.count
+
+    def goes_on(self, committed):
+        """After `committed`, partition by partition: what the group's coordinator said, or was told."""
+        self.committed.update(committed)
+        print("acked", sum(self.committed.values()), flush=True)
+
+    def arrived(self, records):
+        """Whether the pass is to be aborted now."""
+        print("open", flush=True)
+        self.passes += 1
+        doomed = self.passes % ABORT_EVERY == 0
+        self.aborted += len(records) if doomed else 0
+        return doomed
+
+    def finish(self):
+        print("aborted", self.aborted, flush=True)
+        print("done", sum(self.committed.values()), flush=True)
+
+
+class Patience:
+    """Ends the worker if no record comes for so many seconds."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+        self.deadline = time.monotonic() + seconds
+
+    def check(self, records):
+        now = time.monotonic()
+        if records:
+            self.deadline = now + self.seconds
+        elif now > self.deadline:
+            sys.exit(f"no record for {self.seconds} s")
+        return records
+
+
+def note(text):
+    """For who reads why a step failed."""
+    print(text, file=sys.stderr, flush=True)
+
+
 class Output:
     """The records a consumer was served, one line each, in the order it was served them."""
 
@@ -83,8 +156,8 @@ class Output:
         self.file.close()
 
 
-def main(create, produce, consume, group):
-    """Dispatches the command line to the four functions of a worker."""
+def main(create, produce, consume, group, transform, fence=None):
+    """Dispatches the command line to the functions of a worker."""
     command, bootstrap, *rest = sys.argv[1:]
     if command == "create":
         create(bootstrap, rest[0], int(rest[1]))
@@ -92,11 +165,17 @@ def main(create, produce, consume, group):
         produce(bootstrap, rest[0], rest[1])
     elif command == "consume":
         output = Output(rest[0])
-        consume(bootstrap, output, rest[1:])
+        consume(bootstrap, output, rest[1], rest[2:])
         output.close()
     elif command == "group":
         output = Output(rest[0])
         group(bootstrap, output, rest[1], rest[2], int(rest[3]))
         output.close()
+    elif command == "transform":
+        work = Work(int(rest[4]))
+        transform(bootstrap, *rest[:4], work)
+        work.finish()
+    elif command == "fence" and fence is not None:
+        fence(bootstrap, rest[0], rest[1], int(rest[2]))
     else:
         sys.exit(f"unknown command {command!r}")

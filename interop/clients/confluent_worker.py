@@ -6,6 +6,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition, OFFS
 from confluent_kafka.admin import AdminClient, NewTopic
 
 import common
+import confluent_transactions
 
 
 def create(bootstrap, topic, partitions):
@@ -74,9 +75,14 @@ def next_message(consumer):
     return message
 
 
-def consume(bootstrap, output, topics):
+def consume(bootstrap, output, isolation, topics):
     consumer = Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": "unused", "enable.partition.eof": True}
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": "unused",
+            "enable.partition.eof": True,
+            "isolation.level": isolation,
+        }
     )
     metadata = consumer.list_topics(timeout=30).topics
     partitions = [
@@ -116,4 +122,6 @@ def group(bootstrap, output, topic, name, count):
     consumer.close()
 
 
-common.main(create, produce, consume, group)
+common.main(
+    create, produce, consume, group, confluent_transactions.transform, confluent_transactions.fence
+)

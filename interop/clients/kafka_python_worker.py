@@ -8,6 +8,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.structs import OffsetAndMetadata
 
 import common
+import kafka_python_transactions
 
 
 def create(bootstrap, topic, partitions):
@@ -67,8 +68,8 @@ def write(output, message):
     )
 
 
-def consume(bootstrap, output, topics):
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=None)
+def consume(bootstrap, output, isolation, topics):
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, group_id=None, isolation_level=isolation)
     partitions = [
         TopicPartition(topic, partition)
         for topic in topics
@@ -104,4 +105,4 @@ def group(bootstrap, output, topic, name, count):
     consumer.close()
 
 
-common.main(create, produce, consume, group)
+common.main(create, produce, consume, group, kafka_python_transactions.transform)

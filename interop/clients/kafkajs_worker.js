@@ -7,6 +7,7 @@ const { Kafka, CompressionTypes, CompressionCodecs, logLevel } = require('kafkaj
 const SnappyCodec = require('kafkajs-snappy')
 const lz4 = require('lz4-napi')
 const { ZstdCodec } = require('zstd-codec')
+const transactions = require('./kafkajs_transactions')
 
 const NULL = '\\N'
 const HEADERS = { n: 'interop' }
@@ -84,9 +85,11 @@ function line(topic, partition, message) {
   return [topic, partition, offset, timestamp, text(key), headers, text(value)].join('\t') + '\n'
 }
 
-// kafkajs reads as a member of a group only; `wanted` takes one message and says whether to go on.
-async function read(bootstrap, topics, group, out, wanted) {
-  const consumer = client(bootstrap).consumer({ groupId: group })
+// kafkajs reads as a member of a group only; `wanted` takes one message and says whether to go on. It is
+// also told up to where a batch went: messages that are not served, as they were aborted, are of it too.
+async function read(bootstrap, topics, group, isolation, out, wanted) {
+  const readUncommitted = isolation === 'read_uncommitted'
+  const consumer = client(bootstrap).consumer({ groupId: group, readUncommitted })
   const positions = new Map()
   await consumer.connect()
   await consumer.subscribe({ topics, fromBeginning: true })
@@ -101,6 +104,11 @@ async function read(bootstrap, topics, group, out, wanted) {
       resolve()
     }
     if (!wanted.more()) return finish()
+    consumer.on(consumer.events.END_BATCH_PROCESS, ({ payload }) => {
+      if (done) return
+      wanted.reach(payload.topic, payload.partition, payload.lastOffset)
+      if (!wanted.more()) finish()
+    })
     return consumer
       .run({
         autoCommit: false,
@@ -112,7 +120,7 @@ async function read(bootstrap, topics, group, out, wanted) {
             out.write(line(topic, partition, message))
             positions.set(`${topic}\t${partition}`, (BigInt(message.offset) + 1n).toString())
             resolveOffset(message.offset)
-            wanted.take(topic, partition, message)
+            wanted.take()
             if (!wanted.more()) return finish()
           }
           await heartbeat()
@@ -124,7 +132,7 @@ async function read(bootstrap, topics, group, out, wanted) {
   return { consumer, positions }
 }
 
-async function consume(bootstrap, path, ...topics) {
+async function consume(bootstrap, path, isolation, ...topics) {
   const admin = client(bootstrap).admin()
   await admin.connect()
   const open = new Map()
@@ -136,22 +144,24 @@ async function consume(bootstrap, path, ...topics) {
   await admin.disconnect()
   const wanted = {
     more: () => open.size > 0,
-    take: (topic, partition, { offset }) => {
+    take: () => {},
+    reach: (topic, partition, offset) => {
       const id = `${topic}\t${partition}`
       if (BigInt(offset) + 1n >= open.get(id)) open.delete(id)
     },
   }
   const out = fs.createWriteStream(path)
-  const { consumer } = await read(bootstrap, topics, `read-${process.pid}-${Date.now()}`, out, wanted)
+  const group = `read-${process.pid}-${Date.now()}`
+  const { consumer } = await read(bootstrap, topics, group, isolation, out, wanted)
   await consumer.disconnect()
   await new Promise(resolve => out.end(resolve))
 }
 
 async function group(bootstrap, path, topic, name, count) {
   let left = Number(count)
-  const wanted = { more: () => left > 0, take: () => left-- }
+  const wanted = { more: () => left > 0, take: () => left--, reach: () => {} }
   const out = fs.createWriteStream(path)
-  const { consumer, positions } = await read(bootstrap, [topic], name, out, wanted)
+  const { consumer, positions } = await read(bootstrap, [topic], name, 'read_committed', out, wanted)
   await consumer.commitOffsets(
     [...positions].map(([id, offset]) => ({ topic, partition: Number(id.split('\t')[1]), offset }))
   )
@@ -159,7 +169,8 @@ async function group(bootstrap, path, topic, name, count) {
   await new Promise(resolve => out.end(resolve))
 }
 
-const commands = { create, produce, consume, group }
+const transform = (bootstrap, ...rest) => transactions.transform(client(bootstrap), ...rest)
+const commands = { create, produce, consume, group, transform }
 const [command, ...rest] = process.argv.slice(2)
 commands[command](...rest).then(
   () => process.exit(0),

@@ -41,8 +41,10 @@ public final class Worker {
         switch (a[0]) {
             case "create" -> create(a[1], a[2], Integer.parseInt(a[3]));
             case "produce" -> produce(a[1], a[2], a[3]);
-            case "consume" -> consume(a[1], a[2], List.of(a).subList(3, a.length));
+            case "consume" -> consume(a[1], a[2], a[3], List.of(a).subList(4, a.length));
             case "group" -> group(a[1], a[2], a[3], a[4], Integer.parseInt(a[5]));
+            case "transform" -> Transactions.transform(a[1], a[2], a[3], a[4], a[5], Long.parseLong(a[6]));
+            case "fence" -> Transactions.fence(a[1], a[3], Integer.parseInt(a[4]), records(a[2]));
             default -> throw new IllegalArgumentException("unknown command " + a[0]);
         }
     }
@@ -93,14 +95,20 @@ public final class Worker {
         System.out.println("done " + acked);
     }
 
+    private static List<ProducerRecord<String, String>> records(String topic) {
+        var input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        return input.lines().map(line -> record(topic, line)).toList();
+    }
+
     private static ProducerRecord<String, String> record(String topic, String line) {
         String[] f = line.split("\t", -1);
         String value = f[3].equals(NULL) ? null : f[3];
         return new ProducerRecord<>(topic, Integer.valueOf(f[0]), Long.valueOf(f[1]), f[2], value, HEADERS);
     }
 
-    private static KafkaConsumer<String, String> consumer(String bootstrap, String group) {
+    private static KafkaConsumer<String, String> consumer(String bootstrap, String group, String isolation) {
         Properties config = config(bootstrap);
+        config.put("isolation.level", isolation);
         config.put("auto.offset.reset", "earliest");
         config.put("enable.auto.commit", "false");
         if (group != null) {
@@ -109,8 +117,9 @@ public final class Worker {
         return new KafkaConsumer<>(config, new StringDeserializer(), new StringDeserializer());
     }
 
-    private static void consume(String bootstrap, String out, List<String> topics) throws Exception {
-        try (var consumer = consumer(bootstrap, null);
+    private static void consume(String bootstrap, String out, String isolation, List<String> topics)
+            throws Exception {
+        try (var consumer = consumer(bootstrap, null, isolation);
                 var output = Files.newBufferedWriter(Path.of(out))) {
             List<TopicPartition> partitions = new ArrayList<>();
             for (String topic : topics) {
@@ -133,7 +142,7 @@ public final class Worker {
 
     private static void group(String bootstrap, String out, String topic, String name, int count)
             throws Exception {
-        try (var consumer = consumer(bootstrap, name);
+        try (var consumer = consumer(bootstrap, name, "read_uncommitted");
                 var output = Files.newBufferedWriter(Path.of(out))) {
             consumer.subscribe(List.of(topic));
             Map<TopicPartition, OffsetAndMetadata> positions = new HashMap<>();

@@ -115,12 +115,14 @@ class Client:
         self.bulk = bulk
         self.sets_timestamps = True
         self.sends_nulls = True
+        self.has_transactions = False
+        self.shows_fencing = False
 
-    def run(self, command):
+    def run(self, command, given=b""):
         try:
             done = subprocess.run(
                 command,
-                stdin=subprocess.DEVNULL,
+                input=given,
                 capture_output=True,
                 timeout=WORKER_SECONDS,
                 env=self.environment(),
@@ -148,10 +150,12 @@ class Client:
 class Worker(Client):
     """A client driven through its worker."""
 
-    def __init__(self, name, bulk, install, command):
+    def __init__(self, name, bulk, install, command, shows_fencing=False):
         super().__init__(name, bulk)
         self.install = install
         self.command = command
+        self.has_transactions = True
+        self.shows_fencing = shows_fencing
 
     def environment(self):
         return {**os.environ, "NODE_PATH": str(tools.NODE_MODULES), "KAFKAJS_NO_PARTITIONER_WARNING": "1"}
@@ -165,11 +169,20 @@ class Worker(Client):
         production.watch(process.stdout)
         return production
 
-    def consume(self, bootstrap, topics, out):
-        self.run([*self.command(), "consume", bootstrap, out, *topics])
+    def consume(self, bootstrap, topics, out, isolation="read_uncommitted"):
+        self.run([*self.command(), "consume", bootstrap, out, isolation, *topics])
 
     def group(self, bootstrap, topic, group, count, out):
         self.run([*self.command(), "group", bootstrap, out, topic, group, str(count)])
+
+    def transform_command(self, bootstrap, source, target, group, transactional_id, count):
+        names = (bootstrap, source, target, group, transactional_id)
+        return [*self.command(), "transform", *names, str(count)]
+
+    def fence(self, bootstrap, topic, transactional_id, count, records):
+        """What the first of two instances hears; `count` of the records were of its open transaction."""
+        command = [*self.command(), "fence", bootstrap, topic, transactional_id, str(count)]
+        return self.run(command, "".join(r.line() for r in records).encode()).decode()
 
 
 def acknowledged(line):
@@ -214,10 +227,11 @@ class Kcat(Client):
         unseen = len(processes) * (self.QUEUE + self.PIPE)
         return Production(processes, feeds, unseen)
 
-    def consume(self, bootstrap, topics, out):
+    def consume(self, bootstrap, topics, out, isolation="read_uncommitted"):
+        command = ["kcat", "-C", "-e", "-q", "-b", bootstrap, "-X", f"isolation.level={isolation}"]
         rows = []
         for topic in topics:
-            rows += self.rows(["kcat", "-C", "-e", "-q", "-b", bootstrap, "-t", topic, "-o", "beginning"])
+            rows += self.rows([*command, "-t", topic, "-o", "beginning"])
         Path(out).write_text("".join(rows), encoding="utf-8", newline="")
 
     def group(self, bootstrap, topic, group, count, out):
@@ -247,9 +261,9 @@ def all_clients():
 
     return [
         Kcat(400_000),
-        Worker("confluent-kafka", 200_000, tools.python_clients, python("confluent")),
+        Worker("confluent-kafka", 200_000, tools.python_clients, python("confluent"), shows_fencing=True),
         Worker("kafka-python", 60_000, tools.python_clients, python("kafka_python")),
         Worker("aiokafka", 60_000, tools.python_clients, python("aiokafka")),
         Worker("kafkajs", 40_000, tools.node_clients, lambda: ["node", here / "kafkajs_worker.js"]),
-        Worker("java", 200_000, tools.java_client, java),
+        Worker("java", 200_000, tools.java_client, java, shows_fencing=True),
     ]

@@ -4,7 +4,7 @@ import filecmp
 import subprocess
 import time
 
-from . import data
+from . import data, transactions
 from .clients import CODECS, ClientError
 from .data import Mismatch
 
@@ -23,7 +23,9 @@ class Run:
         self.client = client
         self.folder = folder
         self.kills = kills
+        self.partitions = PARTITIONS
         self.written = {}
+        self.committed = {}
 
     def topic(self, step):
         return f"{self.client.name}-{step}"
@@ -161,6 +163,7 @@ def steps_of(client):
         ("kill -9 in mid-production", crash_in_production),
         ("group resumes after the kill", group_resumes_after_crash),
     ]
+    steps += transactions.steps_of(client)
     if client.name == "kcat":
         steps.append(("100 MiB of text, line by line", text_through_kcat))
     return steps
@@ -176,6 +179,18 @@ def cross_reads(runs):
 
 def cross_read(run, written):
     run.check(sorted(written), run.out("cross"), written)
+
+
+def cross_reads_committed(runs):
+    """One step per client: it reads what the transactions of the others committed."""
+    committed = {}
+    for run in runs:
+        committed.update(run.committed)
+    return committed
+
+
+def cross_read_committed(run, committed):
+    transactions.check_committed(run, sorted(committed), run.out("cross-committed"), committed)
 
 
 class Clock:

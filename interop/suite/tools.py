@@ -112,13 +112,13 @@ def class_path(name):
 
 
 def java_client():
-    """kafka-clients, and Worker.java compiled against it."""
+    """kafka-clients, and the worker compiled against it."""
     need("javac", "default-jdk-headless")
     libraries = class_path("java")
-    source = HERE / "java" / "Worker.java"
-    stamp = Stamp("java", source, HERE / "java" / "pom.xml")
+    sources = sorted((HERE / "java").glob("*.java"))
+    stamp = Stamp("java", *sources, HERE / "java" / "pom.xml")
     if not stamp.fresh():
-        run(["javac", "-cp", libraries, "-d", JAVA_CLASSES, source])
+        run(["javac", "-cp", libraries, "-d", JAVA_CLASSES, *sources])
         stamp.set()
     return f"{JAVA_CLASSES}:{libraries}"
 

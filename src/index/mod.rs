@@ -23,7 +23,7 @@ pub(crate) use indexer::SegmentIndexer;
 pub(crate) use offset::OffsetIndex;
 pub(crate) use time::TimeIndex;
 pub use txn::AbortedTxn;
-pub(crate) use txn::{AbortedEntry, AbortedIndex};
+pub(crate) use txn::{AbortedEntry, AbortedIndex, AbortedSum};
 
 use crate::types::Offset;
 use std::fmt;

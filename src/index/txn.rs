@@ -5,6 +5,9 @@
 //! | last stable offset: int64                                     34 bytes, big-endian (D-38)
 //! ```
 //!
+//! There is no checksum in it, and a wrong entry hides records or shows them. So an [`AbortedSum`] of
+//! it is kept where a checksum guards it (`.state`), and a file that no sum vouches for is not used.
+//!
 //! The last offset is the marker's own and rises from entry to entry. The first offsets are in no
 //! order, and one old open transaction can hold the last stable offset down over a million entries;
 //! so both are searched through their [`Minima`], and a read costs what it finds.
@@ -41,6 +44,26 @@ pub(crate) struct AbortedEntry {
     /// The last stable offset right after the marker (T-9): no transaction that was completed later
     /// begins before it.
     pub(crate) last_stable_offset: Offset,
+}
+
+/// What the file of one segment must begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AbortedSum {
+    /// Base offset of the segment.
+    pub(crate) base: Offset,
+    pub(crate) entries: u32,
+    /// CRC-32C of that many entries.
+    pub(crate) checksum: u32,
+}
+
+impl AbortedSum {
+    /// The entries in `bytes` that it vouches for; `None` if they are others. More may follow: what
+    /// was entered after the sum was taken.
+    fn covered<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let len = usize::try_from(self.entries).ok()?.checked_mul(ENTRY_BYTES)?;
+        let covered = bytes.get(..len)?;
+        (crc32c::crc32c(covered) == self.checksum).then_some(covered)
+    }
 }
 
 /// The index of aborted transactions of one segment.
@@ -138,6 +161,13 @@ impl AbortedIndex {
         &self.entries
     }
 
+    /// What vouches for the file as of now; `None` if there are more entries than it can count, more
+    /// than fit any segment.
+    pub(crate) fn sum(&self) -> Option<AbortedSum> {
+        let entries = u32::try_from(self.entries.len()).ok()?;
+        Some(AbortedSum { base: self.base, entries, checksum: crc32c::crc32c(&self.encode()) })
+    }
+
     /// The whole file.
     pub(crate) fn encode(&self) -> Vec<u8> {
         self.encode_from(0)
@@ -155,6 +185,11 @@ impl AbortedIndex {
             bytes.extend(entry.last_stable_offset.get().to_be_bytes());
         }
         bytes
+    }
+
+    /// Reads as much of a file as `sum` vouches for.
+    pub(crate) fn decode_covered(sum: &AbortedSum, bytes: &[u8]) -> Option<Self> {
+        Self::decode(sum.base, sum.covered(bytes)?).ok()
     }
 
     /// Reads the file of the segment at `base` (D-41).

@@ -12,11 +12,12 @@ use super::ticket::Frontier;
 use crate::batch::Batch;
 use crate::checkpoint::replace_file;
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::AbortedIndex;
+use crate::index::{AbortedIndex, AbortedSum};
 use crate::io::DirEntry;
 use crate::log::recover;
 use crate::options::{CleanupPolicy, LogConfig};
 use crate::producer::reserved::is_reserved;
+use crate::producer::state::encode_with;
 use crate::segment::name::{
     FileKind, LEADER_EPOCH_CHECKPOINT, Suffix, parse_file_name, segment_file,
 };
@@ -44,7 +45,7 @@ impl Checkpoint {
         let active = &state.active;
         Self {
             end: state.end,
-            state: crate::producer::state::encode(&state.producers, state.end),
+            state: encode_with(&state.producers, state.end, &state.aborted_sums()),
             snapshot: crate::producer::snapshot::encode(&state.producers),
             segment: Arc::clone(&active.segment),
             offsets: active.indexer.offsets().encode(),
@@ -580,6 +581,13 @@ impl LogInner {
 }
 
 impl LogState {
+    /// What vouches for the transaction indexes from here on, of the segments whose index is known to
+    /// be right.
+    fn aborted_sums(&self) -> Vec<AbortedSum> {
+        let sealed = self.segments.iter().filter_map(|segment| segment.aborted_sum());
+        sealed.chain(self.active.aborted.sum()).collect()
+    }
+
     /// Where retention would let the log begin, if it would remove anything. Only whole sealed
     /// segments below the high watermark count.
     fn retention_start(&self, now_ms: i64) -> Option<Offset> {

@@ -36,6 +36,7 @@ pub(crate) use txn::CompletedTxn;
 pub use verification::VerificationGuard;
 pub(crate) use verification::{VerificationRefused, VerificationRequest};
 
+use crate::index::AbortedSum;
 use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence};
 use entries::Entries;
 use entry::{CachedBatch, ProducerEntry, TxnStart};
@@ -189,12 +190,13 @@ impl ProducerTable {
         Ok(table)
     }
 
-    /// A table from the bytes of our sidecar, and the offset up to which it has seen the log.
+    /// A table from the bytes of our sidecar, the offset up to which it has seen the log, and what
+    /// vouches for the log's transaction indexes.
     pub(crate) fn restore_state(
         limits: ProducerLimits,
         bytes: &[u8],
         at: RestoreAt,
-    ) -> Result<(Self, Offset), StateError> {
+    ) -> Result<(Self, Offset, Vec<AbortedSum>), StateError> {
         let decoded = state::decode(bytes)?;
         let mut table = Self::new(limits);
         for txn in decoded.unreplicated {
@@ -203,7 +205,7 @@ impl ProducerTable {
         for (index, entry) in decoded.producers.enumerate() {
             table.restore_entry(index, entry?, at)?;
         }
-        Ok((table, decoded.map_end_offset))
+        Ok((table, decoded.map_end_offset, decoded.sums))
     }
 
     fn restore_entry(

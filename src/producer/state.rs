@@ -1,9 +1,11 @@
-//! The sidecar `.state`: all of a producer table, which Kafka's snapshot cannot hold.
+//! The sidecar `.state`: all of a producer table, which Kafka's snapshot cannot hold, and the checksums
+//! that Kafka's transaction indexes do not have.
 //!
 //! ```text
-//! header  "oncelogP" | uint16 version = 1 | uint16 reserved = 0 | uint32 crc32c of these 12 bytes
+//! header  "oncelogP" | uint16 version = 2 | uint16 reserved = 0 | uint32 crc32c of these 12 bytes
 //! body    int64 map end offset
 //!         uint32 count | count × { int64 first offset | int64 marker offset }   unreplicated
+//!         uint32 count | count × { int64 base offset | uint32 entries | uint32 crc32c }    since 2
 //!         uint32 count | count × producer                                       in order of use
 //! trailer uint32 crc32c of header and body
 //! ```
@@ -17,15 +19,18 @@ use super::cursor::Cursor;
 use super::entry::{CACHED_BATCHES_MAX, CachedBatch, ProducerEntry, TxnStart};
 use super::snapshot::SnapshotDamage;
 use crate::error::{Error, ErrorKind};
+use crate::index::AbortedSum;
 use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence};
 use std::fmt;
 
 const MAGIC: [u8; 8] = *b"oncelogP";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
+/// Still read: it has no checksums of transaction indexes.
+const VERSION_WITHOUT_SUMS: u16 = 1;
 const HEADER_LEN: usize = 16;
 const CHECKED_HEADER_LEN: usize = 12;
 const TRAILER_LEN: usize = 4;
-/// Header, map end offset, two counts, trailer.
+/// Header, map end offset, two counts, trailer: what version 1 has at least.
 const EMPTY_LEN: usize = HEADER_LEN + 8 + 4 + 4 + TRAILER_LEN;
 const CHUNK_LEN: usize = 64 * 1024;
 /// Stands for "none" in the offset fields.
@@ -62,10 +67,21 @@ impl From<SnapshotDamage> for StateError {
     }
 }
 
-/// The bytes of a sidecar of `table`, which has seen the log up to `map_end_offset`.
+/// The bytes of a sidecar of `table`, which has seen the log up to `map_end_offset`, of a log that has
+/// no transaction indexes.
 pub(crate) fn encode(table: &ProducerTable, map_end_offset: Offset) -> Vec<u8> {
+    encode_with(table, map_end_offset, &[])
+}
+
+/// The bytes of a sidecar of `table`, which has seen the log up to `map_end_offset`, and of the
+/// transaction indexes as they were then.
+pub(crate) fn encode_with(
+    table: &ProducerTable,
+    map_end_offset: Offset,
+    sums: &[AbortedSum],
+) -> Vec<u8> {
     let mut bytes = Vec::new();
-    encode_chunks(table, map_end_offset, |chunk| {
+    encode_chunks(table, map_end_offset, sums, |chunk| {
         bytes.extend_from_slice(chunk);
     });
     bytes
@@ -75,6 +91,7 @@ pub(crate) fn encode(table: &ProducerTable, map_end_offset: Offset) -> Vec<u8> {
 pub(crate) fn encode_chunks(
     table: &ProducerTable,
     map_end_offset: Offset,
+    sums: &[AbortedSum],
     sink: impl FnMut(&[u8]),
 ) {
     let mut out = ChunkWriter { chunk: Vec::new(), crc: 0, sink };
@@ -84,6 +101,12 @@ pub(crate) fn encode_chunks(
     for txn in table.unreplicated() {
         out.put(&txn.first_offset.get().to_be_bytes());
         out.put(&txn.marker_offset.get().to_be_bytes());
+    }
+    write_count(&mut out, sums.len());
+    for sum in sums {
+        out.put(&sum.base.get().to_be_bytes());
+        out.put(&sum.entries.to_be_bytes());
+        out.put(&sum.checksum.to_be_bytes());
     }
     write_count(&mut out, table.len());
     for entry in table.stored_order() {
@@ -159,12 +182,13 @@ fn write_entry<S: FnMut(&[u8])>(out: &mut ChunkWriter<S>, entry: &ProducerEntry)
 pub(crate) struct DecodedState<'a> {
     pub(crate) map_end_offset: Offset,
     pub(crate) unreplicated: Vec<UnreplicatedTxn>,
+    pub(crate) sums: Vec<AbortedSum>,
     pub(crate) producers: StoredProducers<'a>,
 }
 
 /// Checks header and checksum, and reads all but the producers.
 pub(crate) fn decode(bytes: &[u8]) -> Result<DecodedState<'_>, StateError> {
-    check_header(bytes)?;
+    let version = check_header(bytes)?;
     let body = checked_body(bytes)?;
     let mut cursor = Cursor::new(body);
     let cut_short = SnapshotDamage::Length { expected: EMPTY_LEN, found: bytes.len() };
@@ -173,12 +197,17 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<DecodedState<'_>, StateError> {
         return Err(SnapshotDamage::MapEnd(map_end_offset).into());
     }
     let unreplicated = read_unreplicated(&mut cursor)?;
+    let sums = match version {
+        VERSION_WITHOUT_SUMS => Vec::new(),
+        _ => read_sums(&mut cursor)?,
+    };
     let count = cursor.u32().ok_or(cut_short)?;
     let producers = StoredProducers { cursor, index: 0, left: count };
-    Ok(DecodedState { map_end_offset, unreplicated, producers })
+    Ok(DecodedState { map_end_offset, unreplicated, sums, producers })
 }
 
-fn check_header(bytes: &[u8]) -> Result<(), StateError> {
+/// The version, if it is one that is read here.
+fn check_header(bytes: &[u8]) -> Result<u16, StateError> {
     let too_short = SnapshotDamage::Length { expected: EMPTY_LEN, found: bytes.len() };
     let mut cursor = Cursor::new(bytes);
     let (Some(magic), Some(version), Some(_reserved), Some(stored)) =
@@ -194,12 +223,12 @@ fn check_header(bytes: &[u8]) -> Result<(), StateError> {
         return Err(SnapshotDamage::Checksum { stored, computed }.into());
     }
     match version {
-        VERSION => Ok(()),
-        2.. => {
+        VERSION_WITHOUT_SUMS..=VERSION => Ok(version),
+        _ if version > VERSION => {
             let context = format!("producer state of format {version}, this is {VERSION}");
             Err(StateError::Newer(Error::new(ErrorKind::NewerFormat, context)))
         }
-        0 => Err(SnapshotDamage::Version(0).into()),
+        _ => Err(SnapshotDamage::Version(0).into()),
     }
 }
 
@@ -229,6 +258,22 @@ fn read_unreplicated(cursor: &mut Cursor<'_>) -> Result<Vec<UnreplicatedTxn>, Sn
         txns.push(UnreplicatedTxn { first_offset, marker_offset });
     }
     Ok(txns)
+}
+
+fn read_sums(cursor: &mut Cursor<'_>) -> Result<Vec<AbortedSum>, SnapshotDamage> {
+    let found = cursor.remaining();
+    let count = cursor.u32().ok_or(SnapshotDamage::Length { expected: 4, found })?;
+    let mut sums = Vec::new();
+    for _ in 0..count {
+        let (Some(base), Some(entries), Some(checksum)) =
+            (cursor.i64(), cursor.u32(), cursor.u32())
+        else {
+            let expected = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(16);
+            return Err(SnapshotDamage::Length { expected: expected.saturating_add(4), found });
+        };
+        sums.push(AbortedSum { base: Offset::new(base), entries, checksum });
+    }
+    Ok(sums)
 }
 
 /// The producers of a sidecar, each checked as it is read.

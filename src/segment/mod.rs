@@ -10,7 +10,7 @@ pub(crate) mod scan;
 pub(crate) mod trailer;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::{AbortedIndex, IndexDamage, OffsetIndex, TimeIndex};
+use crate::index::{AbortedIndex, AbortedSum, IndexDamage, OffsetIndex, TimeIndex};
 use crate::io::flush_failed;
 use crate::io::{File, OpenMode, Storage};
 use crate::types::Offset;
@@ -29,6 +29,14 @@ pub(crate) struct Indexes {
     pub(crate) times: TimeIndex,
     /// Made from the batches by this process; what a file says is confirmed before it is used.
     pub(crate) is_own: bool,
+}
+
+/// What is known of the aborted transactions whose marker lies in a segment.
+#[derive(Debug, Default)]
+struct Aborted {
+    index: Option<Arc<AbortedIndex>>,
+    /// Vouches for the file. Without one the batches have to.
+    sum: Option<AbortedSum>,
 }
 
 /// One segment of a log.
@@ -50,13 +58,11 @@ pub(crate) struct Segment {
     largest_timestamp_ms: AtomicI64,
     /// That timestamp is the batches' own, not an index file's.
     timestamp_confirmed: AtomicBool,
-    /// Kafka closed it, who writes no transaction index where nothing was aborted (D-39).
-    may_lack_txn_index: bool,
     sealed: AtomicBool,
     /// Its files are gone or another's: what was not opened before must not be opened now.
     retired: AtomicBool,
     indexes: Mutex<Option<Arc<Indexes>>>,
-    aborted: Mutex<Option<Arc<AbortedIndex>>>,
+    aborted: Mutex<Aborted>,
     map: Mutex<Option<Bytes>>,
 }
 
@@ -79,11 +85,10 @@ impl Segment {
             end: AtomicI64::new(i64::MAX),
             largest_timestamp_ms: AtomicI64::new(-1),
             timestamp_confirmed: AtomicBool::new(true),
-            may_lack_txn_index: false,
             sealed: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             indexes: Mutex::new(None),
-            aborted: Mutex::new(None),
+            aborted: Mutex::default(),
             map: Mutex::new(None),
         }
     }
@@ -96,14 +101,14 @@ impl Segment {
         end: Offset,
         size: u64,
         largest_timestamp_ms: i64,
-        may_lack_txn_index: bool,
+        sum: Option<AbortedSum>,
     ) -> Self {
         let mut segment = Self::active(storage, dir, base, None);
         segment.size.store(size, Ordering::Relaxed);
         segment.end.store(end.get(), Ordering::Relaxed);
         segment.largest_timestamp_ms.store(largest_timestamp_ms, Ordering::Relaxed);
         segment.timestamp_confirmed.store(false, Ordering::Relaxed);
-        segment.may_lack_txn_index = may_lack_txn_index;
+        segment.aborted.get_mut().sum = sum;
         segment.exists.store(true, Ordering::Relaxed);
         segment.sealed.store(true, Ordering::Release);
         segment
@@ -165,7 +170,7 @@ impl Segment {
     /// Ends appending: the segment reaches to `end` and keeps its indexes for readers.
     pub(crate) fn roll(&self, end: Offset, indexes: Indexes, aborted: AbortedIndex) {
         *self.indexes.lock() = Some(Arc::new(indexes));
-        *self.aborted.lock() = Some(Arc::new(aborted));
+        self.set_aborted(aborted);
         self.end.store(end.get(), Ordering::Release);
     }
 
@@ -266,9 +271,9 @@ impl Segment {
 
     fn load_indexes(&self) -> Result<Option<Indexes>> {
         let size = self.size();
-        let Some(bytes) = self.read_index(FileKind::OffsetIndex)? else { return Ok(None) };
+        let Some(bytes) = self.read_small(FileKind::OffsetIndex)? else { return Ok(None) };
         let Ok(offsets) = OffsetIndex::decode(self.base, &bytes, size) else { return Ok(None) };
-        let Some(bytes) = self.read_index(FileKind::TimeIndex)? else { return Ok(None) };
+        let Some(bytes) = self.read_small(FileKind::TimeIndex)? else { return Ok(None) };
         let end = self.end().unwrap_or(Offset::new(i64::MAX));
         let Ok(times) = TimeIndex::decode(self.base, &bytes, end) else { return Ok(None) };
         // Either no record has a time, or Kafka lost the file and made an empty one.
@@ -278,37 +283,54 @@ impl Segment {
         Ok(Some(Indexes { offsets, times, is_own: false }))
     }
 
-    /// The aborted transactions whose marker lies in the segment; `None` if the file is missing or
-    /// damaged and they must be found again, which takes more than this segment
+    /// The aborted transactions whose marker lies in the segment; `None` if nothing vouches for the file
+    /// and they must be found again, which takes more than this segment
     /// (`log::recover::rebuild_aborted`).
     ///
     /// # Errors
     /// [`ErrorKind::NewerFormat`]: the file is somebody's. [`ErrorKind::Io`].
     pub(crate) fn aborted(&self) -> Result<Option<Arc<AbortedIndex>>> {
-        if let Some(aborted) = self.aborted.lock().as_ref() {
-            return Ok(Some(Arc::clone(aborted)));
-        }
-        let decoded = match self.read_index(FileKind::TxnIndex)? {
-            None if self.may_lack_txn_index => AbortedIndex::new(self.base),
-            None => return Ok(None),
-            Some(bytes) => match AbortedIndex::decode(self.base, &bytes) {
-                Ok(aborted) => aborted,
+        let sum = {
+            let known = self.aborted.lock();
+            if let Some(index) = &known.index {
+                return Ok(Some(Arc::clone(index)));
+            }
+            known.sum
+        };
+        let Some(bytes) = self.read_small(FileKind::TxnIndex)? else { return Ok(None) };
+        let Some(index) = sum.and_then(|sum| AbortedIndex::decode_covered(&sum, &bytes)) else {
+            return match AbortedIndex::decode(self.base, &bytes) {
                 Err(newer @ IndexDamage::NewerVersion { .. }) => {
                     let context = format!("read {}", self.path(FileKind::TxnIndex).display());
-                    return Err(Error::with_source(ErrorKind::NewerFormat, context, newer));
+                    Err(Error::with_source(ErrorKind::NewerFormat, context, newer))
                 }
-                Err(_damage) => return Ok(None),
-            },
+                _ => Ok(None),
+            };
         };
         self.check_not_retired()?;
-        Ok(Some(self.set_aborted(decoded)))
+        let index = Arc::new(index);
+        self.aborted.lock().index = Some(Arc::clone(&index));
+        Ok(Some(index))
     }
 
-    /// Keeps the aborted transactions that were found again.
-    pub(crate) fn set_aborted(&self, aborted: AbortedIndex) -> Arc<AbortedIndex> {
-        let aborted = Arc::new(aborted);
-        *self.aborted.lock() = Some(Arc::clone(&aborted));
-        aborted
+    /// Kafka's snapshot of the producers as of the segment's beginning, if it left one.
+    pub(crate) fn snapshot(&self) -> Result<Option<Vec<u8>>> {
+        let bytes = self.read_small(FileKind::Snapshot)?;
+        self.check_not_retired()?;
+        Ok(bytes)
+    }
+
+    /// What vouches for the transaction index, for a checkpoint to keep.
+    pub(crate) fn aborted_sum(&self) -> Option<AbortedSum> {
+        self.aborted.lock().sum
+    }
+
+    /// Keeps the aborted transactions as the batches have them.
+    pub(crate) fn set_aborted(&self, index: AbortedIndex) -> Arc<AbortedIndex> {
+        let sum = index.sum();
+        let index = Arc::new(index);
+        *self.aborted.lock() = Aborted { index: Some(Arc::clone(&index)), sum };
+        index
     }
 
     /// Writes the transaction index anew. The caller has the right to change the log's files.
@@ -316,11 +338,11 @@ impl Segment {
         self.write_index(FileKind::TxnIndex, &aborted.encode())
     }
 
-    fn read_index(&self, kind: FileKind) -> Result<Option<Vec<u8>>> {
+    fn read_small(&self, kind: FileKind) -> Result<Option<Vec<u8>>> {
         /// No index of ours or Kafka's is larger than a segment can need at one entry a batch.
-        const INDEX_BYTES_MAX: usize = 1 << 30;
+        const BYTES_MAX: usize = 1 << 30;
         let path = self.path(kind);
-        crate::checkpoint::read_file(self.storage.as_ref(), &path, INDEX_BYTES_MAX)
+        crate::checkpoint::read_file(self.storage.as_ref(), &path, BYTES_MAX)
             .map_err(|e| Error::io(format!("read {}", path.display()), e))
     }
 
@@ -335,7 +357,7 @@ impl Segment {
             self.write_index(FileKind::OffsetIndex, &indexes.offsets.encode())?;
             self.write_index(FileKind::TimeIndex, &indexes.times.encode())?;
         }
-        let aborted = self.aborted.lock().clone();
+        let aborted = self.aborted.lock().index.clone();
         if let Some(aborted) = aborted {
             // Even if it is empty: a missing one means that it must be built again.
             self.store_aborted(&aborted)?;

@@ -1,7 +1,8 @@
 //! Index files that are damaged, missing or from the future: the answers stay the same.
 
-use crate::common::{End, ID, append, name, produced, values};
+use crate::common::{End, ID, aborted, append, name, produced, values};
 use oncelog::batch::BatchBuilder;
+use oncelog::io::OpenMode;
 use oncelog::io::sim::{Crash, SimDisk};
 use oncelog::{Engine, EngineOptions, ErrorKind, Isolation, Log, LogConfig, Offset, ReadOptions};
 use std::path::{Path, PathBuf};
@@ -73,6 +74,40 @@ fn fill_with_transactions(log: &Log) {
     for pid in 0..5 {
         ends(pid, pid != 2).append(log).unwrap();
     }
+}
+
+// D-43: nothing vouches for what Kafka left, so its transaction index is made from the batches. How far
+// back they must be read, its snapshot at the segment's beginning says.
+#[test]
+fn a_transaction_that_is_found_again_begins_where_kafkas_snapshot_says() {
+    let snapshot = Path::new("/data/t-0/00000000000000000002.snapshot");
+    let disk = SimDisk::new(1);
+    let engine = open(&disk);
+    let log = engine.create_log(&name(), ID, config()).unwrap();
+    append(&log, &produced(1, 0, 0, 2, true)).unwrap();
+    log.roll();
+    engine.close().unwrap();
+    let bytes = disk.visible(snapshot).unwrap();
+    let engine = open(&disk);
+    let log = engine.log(&name()).unwrap();
+    append(&log, &produced(1, 0, 2, 2, true)).unwrap();
+    ends(1, false).append(&log).unwrap();
+    log.roll();
+    append(&log, &at_time(T0)).unwrap();
+    engine.close().unwrap();
+    // As Kafka would leave it.
+    for state in files(&disk, ".state") {
+        disk.io().storage.remove_file(&state).unwrap();
+    }
+    // There already, if the states beside it kept it.
+    drop(disk.io().storage.open(snapshot, OpenMode::CreateNew, false));
+    disk.overwrite(snapshot, bytes).unwrap();
+    // Whoever reads the first segment finds no beginning there.
+    disk.flip_bit(Path::new("/data/t-0/00000000000000000000.log"), 70, 0).unwrap();
+    let log = open(&disk).log(&name()).unwrap();
+    assert_eq!(aborted(&log, 2, 1 << 20), [(0, 1)]);
+    let found = values(&log, 2, Isolation::ReadCommitted);
+    assert_eq!(found.iter().map(|(offset, _)| *offset).collect::<Vec<_>>(), [5]);
 }
 
 // D-41: what a lazily read transaction index cannot say is found in the batches.

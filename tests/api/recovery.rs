@@ -214,6 +214,35 @@ fn damage_at_the_end_of_a_log_that_kafka_closed_is_kept_by_every_open() {
     });
 }
 
+// The trailers that told how far the log was durable go with the torn tail; the recovery itself has to say
+// it again, or a bit that rots before the next append would cost all that lies behind it.
+#[test]
+fn a_bit_that_rots_after_a_recovery_costs_one_batch() {
+    for_each_backend(|world| {
+        let engine = world.open();
+        let log = create_with(&engine, |_| {});
+        for sequence in 0..12 {
+            Draft::of(1, 0, sequence).sized(100).append(&log).unwrap();
+        }
+        let config = log.config();
+        world.kill((engine, log));
+        for life in 0..2 {
+            let (engine, log) = open(world, &config);
+            assert_eq!((end(&log), readable(&log).len()), (12, 12), "life {life}");
+            world.kill((engine, log));
+        }
+        let path = world.file("00000000000000000000.log");
+        let mut bytes = world.read(&path);
+        bytes[300] ^= 1;
+        world.write(&path, &bytes);
+        for life in 0..2 {
+            let (engine, log) = open(world, &config);
+            assert_eq!((end(&log), readable(&log).len()), (12, 11), "life {life}");
+            world.kill((engine, log));
+        }
+    });
+}
+
 // Without its snapshots, too: nothing in it can be torn, so what lies behind damage stays.
 #[test]
 fn damage_in_a_log_that_kafka_closed_costs_nothing_behind_it() {

@@ -162,6 +162,16 @@ broker_keys! {
     offsets_retention_check_interval_ms: i64 = "offsets.retention.check.interval.ms", Kind::Long(1, i64::MAX), Some("600000");
     /// Partitions of __consumer_offsets; read when the first group is formed, and never again.
     offsets_topic_num_partitions: i32 = "offsets.topic.num.partitions", Kind::Int(1, 10_000), Some("50");
+    /// Longest timeout of a transaction that a producer may ask for, in ms.
+    transaction_max_timeout_ms: i32 = "transaction.max.timeout.ms", POSITIVE, Some("900000");
+    /// How often transactions that have timed out are looked for, in ms.
+    transaction_abort_timed_out_transaction_cleanup_interval_ms: i64 = "transaction.abort.timed.out.transaction.cleanup.interval.ms", Kind::Long(1, i64::MAX), Some("1000");
+    /// How long a transactional id that nobody uses is remembered, in ms.
+    transactional_id_expiration_ms: i64 = "transactional.id.expiration.ms", Kind::Long(1, i64::MAX), Some("604800000");
+    /// How often transactional ids that have expired are looked for, in ms.
+    transaction_remove_expired_transaction_cleanup_interval_ms: i64 = "transaction.remove.expired.transaction.cleanup.interval.ms", Kind::Long(1, i64::MAX), Some("3600000");
+    /// Partitions of __transaction_state; read when the first transactional id is initialised, and never again.
+    transaction_state_log_num_partitions: i32 = "transaction.state.log.num.partitions", Kind::Int(1, 10_000), Some("50");
     /// Codec that batches are stored with; producer keeps each batch as it comes.
     compression_type: String = "compression.type", CODEC, Some("producer");
     /// Largest request, in bytes.

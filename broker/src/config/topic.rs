@@ -135,6 +135,8 @@ pub(crate) fn log_config(settings: &Settings, overrides: &Overrides) -> LogConfi
     config.file_delete_delay_ms = long("file.delete.delay.ms");
     config.producer_id_expiration_ms = i64::from(settings.producer_id_expiration_ms);
     config.durability = settings.durability();
+    // Its first batch asks the coordinator, so that a late one opens no transaction again (P-20).
+    config.transaction_verification = true;
     config
 }
 
@@ -191,9 +193,11 @@ mod tests {
     }
 
     #[test]
-    fn a_topic_without_overrides_is_the_engines_default() {
+    fn a_topic_without_overrides_is_the_engines_default_with_verified_transactions() {
         let config = log_config(&Settings::default(), &Overrides::new());
-        assert_eq!(config, LogConfig::default());
+        let mut expected = LogConfig::default();
+        expected.transaction_verification = true;
+        assert_eq!(config, expected);
     }
 
     #[test]

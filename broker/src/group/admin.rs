@@ -3,7 +3,6 @@
 use super::clockwork::{TOMBSTONES_MAX, bury, group_tombstone};
 use super::coordinator::{Cell, Coordinator, Shared, Slot};
 use super::error::GroupError;
-use super::journal::Written;
 use super::state::{Group, State};
 use crate::protocol::delete_groups::DeletableGroupResult;
 use crate::protocol::describe_groups::{DescribedGroup, DescribedGroupMember};
@@ -12,6 +11,7 @@ use crate::protocol::{
     DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
     ListGroupsRequest, ListGroupsResponse, Str,
 };
+use crate::state_log::Written;
 use std::sync::Arc;
 
 /// The type of every group here, as Kafka names it.

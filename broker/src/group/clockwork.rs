@@ -3,10 +3,10 @@
 
 use super::commits::Stored;
 use super::coordinator::{Cell, Shared, Slot};
-use super::journal::Entry;
 use super::records::{self, TopicPartition};
 use super::state::State;
 use super::timers::Timers;
+use crate::state_log::Entry;
 use std::sync::{Arc, Weak};
 use tokio::time::sleep_until;
 

@@ -3,7 +3,6 @@
 use super::clockwork::{TOMBSTONES_MAX, bury};
 use super::coordinator::{Cell, Coordinator, Shared, Slot};
 use super::error::GroupError;
-use super::journal::Entry;
 use super::membership::{check_group_id, shared_str};
 use super::records::{self, OffsetValue, TopicPartition};
 use super::state::{Now, State};
@@ -17,6 +16,7 @@ use crate::protocol::offset_delete::{
 use crate::protocol::{
     OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse,
 };
+use crate::state_log::Entry;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -98,7 +98,7 @@ impl Coordinator {
         let (mut verdicts, writes) = self.judge_commit(&request, version, now_ms);
         let outcome = self.commit(&request, version, writes).await;
         if let Err(error) = outcome {
-            refuse_rest(&mut verdicts, error);
+            refuse_rest(&mut verdicts, error.code());
         }
         OffsetCommitResponse { topics: verdicts, ..OffsetCommitResponse::default() }
     }
@@ -121,7 +121,13 @@ impl Coordinator {
             };
             let known = name.ok_or(GroupError::UnknownTopicId).map(|name| shared_str(&name));
             let verdicts = topic.partitions.iter().map(|asked| {
-                let verdict = known.clone().and_then(|topic| self.judge_partition(topic, asked));
+                let verdict = known.clone().and_then(|topic| {
+                    self.judge_partition(
+                        &topic,
+                        asked.partition_index,
+                        asked.committed_metadata.as_deref().unwrap_or(""),
+                    )
+                });
                 let error_code = GroupError::code_of(&verdict);
                 if let Ok(partition) = verdict {
                     let value = offset_value(asked, now_ms, expire_timestamp_ms);
@@ -138,21 +144,22 @@ impl Coordinator {
         (topics.collect(), writes)
     }
 
-    fn judge_partition(
+    /// Whether an offset for the partition can be stored, with this metadata (G-20).
+    pub(super) fn judge_partition(
         &self,
-        topic: Arc<str>,
-        asked: &OffsetCommitRequestPartition,
+        topic: &str,
+        partition: i32,
+        metadata: &str,
     ) -> Result<TopicPartition, GroupError> {
-        let count = self.shared.host.partition_count(&topic).unwrap_or(0);
-        if !(0..count).contains(&asked.partition_index) {
+        let count = self.shared.host.partition_count(topic).unwrap_or(0);
+        if !(0..count).contains(&partition) {
             return Err(GroupError::UnknownTopicOrPartition);
         }
-        let metadata = asked.committed_metadata.as_deref().unwrap_or("");
         let longest = usize::try_from(self.shared.config.offset_metadata_max_bytes).unwrap_or(0);
         if metadata.len() > METADATA_STORED_MAX || metadata.encode_utf16().count() > longest {
             return Err(GroupError::OffsetMetadataTooLarge);
         }
-        Ok(TopicPartition { topic, partition: asked.partition_index })
+        Ok(TopicPartition { topic: Arc::from(topic), partition })
     }
 
     async fn commit(
@@ -293,10 +300,10 @@ fn commit_error(error: GroupError) -> GroupError {
 }
 
 /// What concerns the whole commit is said of every partition not refused already.
-fn refuse_rest(verdicts: &mut Verdicts, error: GroupError) {
+pub(super) fn refuse_rest(verdicts: &mut [OffsetCommitResponseTopic], code: i16) {
     for partition in verdicts.iter_mut().flat_map(|topic| topic.partitions.iter_mut()) {
         if partition.error_code == 0 {
-            partition.error_code = error.code();
+            partition.error_code = code;
         }
     }
 }

@@ -14,9 +14,9 @@
 
 use super::coordinator::{Cell, Shared, Slot};
 use super::error::GroupError;
-use super::journal::{Entry, Written};
 use super::records;
 use super::state::State;
+use crate::state_log::{Entry, Written};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 

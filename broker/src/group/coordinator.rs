@@ -8,15 +8,14 @@
 use super::config::Config;
 use super::effect::{Effect, JoinReply, SyncReply, Token};
 use super::error::GroupError;
-use super::journal::{Entry, Journal, Written, partition_of};
 use super::load::{LoadReport, load};
 use super::member::Waiter;
 use super::offsets::Offsets;
 use super::records::{self, GroupValue};
 use super::state::{Group, Limits, Now};
-use super::store::EngineJournal;
 use super::timers::Timers;
 use crate::protocol::{Str, Uuid};
+use crate::state_log::{EngineJournal, Entry, Journal, Written, partition_of};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
@@ -27,12 +26,17 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+/// The topic that keeps groups and offsets.
+const TOPIC: &str = "__consumer_offsets";
+
 /// What the coordinator asks of the broker it is part of. Calls do not block.
 pub trait Host: Send + Sync + fmt::Debug + 'static {
     /// Wall-clock milliseconds since the Unix epoch.
     fn now_ms(&self) -> i64;
     /// Sixteen random bytes that nobody else has.
     fn random_id(&self) -> Uuid;
+    /// The id that the topic of offsets has, or will have.
+    fn offsets_topic_id(&self) -> Uuid;
     /// How many partitions a topic has; `None` if there is no such topic.
     fn partition_count(&self, topic: &str) -> Option<i32>;
     /// The name of the topic with this id.
@@ -63,6 +67,9 @@ pub struct Coordinator {
     report: Arc<LoadReport>,
 }
 
+/// Groups by partition and producer id.
+type Staged = HashMap<(i32, i64), Vec<Arc<Slot>>>;
+
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) config: Config,
@@ -78,6 +85,8 @@ pub(super) struct Shared {
     pub(super) compacting: AtomicBool,
     /// Partitions that hold what this broker cannot write anew.
     foreign: Mutex<HashSet<i32>>,
+    /// Per partition and producer id, the groups that wait for the end of a transaction.
+    pub(super) staged: Mutex<Staged>,
 }
 
 impl Drop for Shared {
@@ -128,7 +137,7 @@ impl Coordinator {
         engine: &oncelog::Engine,
         host: Arc<dyn Host>,
     ) -> oncelog::Result<Self> {
-        let journal = EngineJournal::open(engine, host.random_id().0)?;
+        let journal = EngineJournal::new(engine, TOPIC, host.offsets_topic_id().0);
         Self::open_on(config, Arc::new(journal), host)
     }
 
@@ -149,6 +158,7 @@ impl Coordinator {
             next_number: AtomicU64::new(0),
             compacting: AtomicBool::new(false),
             foreign: Mutex::default(),
+            staged: Mutex::default(),
         });
         let report = load(&shared)?;
         shared.runtime.spawn(super::clockwork::run(Arc::downgrade(&shared), shared.timers.clone()));
@@ -259,8 +269,10 @@ impl Shared {
             Some(value) => Group::restore(self.limits, self.now(), value),
             None => Group::new(self.limits, self.now()),
         };
+        let undecided = offsets.undecided();
         let slot = self.slot(group_id, group, offsets);
         self.groups.lock().insert(slot.id.clone(), slot.clone());
+        undecided.into_iter().for_each(|producer_id| self.note_staged(&slot, producer_id));
         self.on(&slot, |cell, now, effects| cell.group.shrink_to_limit(now, effects));
     }
 

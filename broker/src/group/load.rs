@@ -1,9 +1,9 @@
 //! Reading the coordinator's log at the start: the last record of each key wins.
 
 use super::coordinator::Shared;
-use super::journal::Replayed;
 use super::offsets::Offsets;
 use super::records::{GroupValue, Key, OffsetValue, RecordError};
+use crate::state_log::Replayed;
 use std::collections::HashMap;
 use std::sync::Arc;
 

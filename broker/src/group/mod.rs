@@ -4,11 +4,11 @@
 //! |---|---|
 //! | `state`, `member`, `round`, `join`, `sync`, `leave` | a classic group as a pure state machine |
 //! | `offsets`, `subscription` | committed offsets of a group, and when they expire |
-//! | `records`, `fields` | the bytes of `__consumer_offsets` |
-//! | `journal`, `store`, `load` | that log on the engine, and reading it at the start |
+//! | `records` | the bytes of `__consumer_offsets` |
+//! | `load` | reading that log at the start |
 //! | `compaction` | keeping that log short |
 //! | `coordinator`, `timers`, `clockwork` | all groups, their locks, the passing of time |
-//! | `membership`, `commits`, `fetches`, `admin` | requests of the wire, one family each |
+//! | `membership`, `commits`, `txn_commits`, `fetches`, `admin` | requests of the wire, one family each |
 //!
 //! The one idea: what a group does is decided without waiting, in memory, under its lock; what must
 //! last is appended there and then, and answered when the log says that it is stored.
@@ -22,9 +22,7 @@ mod coordinator;
 mod effect;
 mod error;
 mod fetches;
-mod fields;
 mod join;
-mod journal;
 mod leave;
 mod load;
 mod member;
@@ -33,12 +31,12 @@ mod offsets;
 mod records;
 mod round;
 mod state;
-mod store;
 mod subscription;
 mod sync;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod txn_commits;
 
 pub use config::Config;
 pub use coordinator::{Caller, Coordinator, Host};

@@ -7,7 +7,7 @@
 use super::records::{OffsetValue, TopicPartition};
 use super::state::{Group, State};
 use super::subscription::Subscribed;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What a fetch finds for a partition.
@@ -151,6 +151,12 @@ impl Offsets {
             }
         }
         self.drop_blanks();
+    }
+
+    /// The producers whose transactions have yet to end.
+    pub(super) fn undecided(&self) -> BTreeSet<i64> {
+        let entries = self.topics.values().flat_map(BTreeMap::values);
+        entries.flat_map(|entry| entry.pending.keys().copied()).collect()
     }
 
     /// What is committed for a partition (G-29).

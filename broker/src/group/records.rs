@@ -8,9 +8,9 @@
 //! Written: offset values in version 3 (1 with an explicit expiry), group values in version 3. Read:
 //! 0 to 4 of both; 4 is the flexible form.
 
-pub(super) use super::fields::RecordError;
+pub(super) use crate::state_log::fields::RecordError;
 
-use super::fields::{Reader, Result, Writer};
+use crate::state_log::fields::{Reader, Result, Writer};
 use bytes::Bytes;
 use std::sync::Arc;
 

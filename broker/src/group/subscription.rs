@@ -3,9 +3,9 @@
 //! Membership never depends on these bytes: a member whose subscription cannot be read is a member
 //! like any other, and counts as subscribed to everything.
 
-use super::fields::{Reader, RecordError, Result};
 use super::member::Member;
 use super::state::{Group, State};
+use crate::state_log::fields::{Reader, RecordError, Result};
 use std::collections::HashSet;
 use std::sync::Arc;
 

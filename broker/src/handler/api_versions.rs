@@ -6,8 +6,9 @@ use crate::protocol::{ApiVersionsRequest, ApiVersionsResponse, RequestHeader, ap
 
 /// Every api served, with the highest version of it.
 ///
-/// Produce ends at 11, before topic ids and the implicit transactions of 12, and no feature is
-/// advertised: the older transaction protocol comes first (B-12). Lowest versions are the codec's.
+/// Produce ends at 11, EndTxn and TxnOffsetCommit at 4, before the implicit transactions of the next
+/// one, and no feature is advertised: this is the older transaction protocol (B-12). Lowest versions
+/// are the codec's.
 pub(super) const SERVED: &[(i16, i16)] = &[
     (0, 11), // Produce
     (1, 18), // Fetch
@@ -28,10 +29,18 @@ pub(super) const SERVED: &[(i16, i16)] = &[
     (21, 2), // DeleteRecords
     (22, 5), // InitProducerId
     (23, 4), // OffsetForLeaderEpoch
+    (24, 3), // AddPartitionsToTxn
+    (25, 4), // AddOffsetsToTxn
+    (26, 4), // EndTxn
+    (27, 2), // WriteTxnMarkers
+    (28, 4), // TxnOffsetCommit
     (32, 4), // DescribeConfigs
     (42, 2), // DeleteGroups
     (47, 0), // OffsetDelete
     (60, 2), // DescribeCluster
+    (61, 0), // DescribeProducers
+    (65, 0), // DescribeTransactions
+    (66, 1), // ListTransactions
 ];
 
 const API_VERSIONS: i16 = 18;
@@ -103,7 +112,7 @@ mod tests {
         let produce = ranges().next().unwrap();
         assert_eq!((produce.min_version, produce.max_version), (0, 11));
         assert!(!serves(0, 2) && serves(0, 3) && serves(0, 11) && !serves(0, 12));
-        assert!(!serves(24, 0) && !serves(999, 0) && !serves(18, -1));
+        assert!(!serves(24, 4) && !serves(999, 0) && !serves(18, -1));
     }
 
     // B-4.

@@ -49,11 +49,10 @@ impl Broker {
                 Ok(_) => (Code::None, None),
                 Err(error) => (Code::CoordinatorNotAvailable, Some(error.to_string().into())),
             },
-            // "Not available" would have a client ask for ever; this refusal is final to all of them.
-            KEY_TRANSACTION => (
-                Code::TransactionalIdAuthorizationFailed,
-                Some(Str::from_static("transactions are not served by this version")),
-            ),
+            KEY_TRANSACTION => match self.topics.txn_state_topic().await {
+                Ok(_) => (Code::None, None),
+                Err(error) => (Code::CoordinatorNotAvailable, Some(error.to_string().into())),
+            },
             _ => (Code::InvalidRequest, Some(Str::from_static("unknown type of coordinator"))),
         };
         let here = code == Code::None;

@@ -28,6 +28,7 @@ pub(crate) enum Code {
     OutOfOrderSequence = 45,
     InvalidProducerEpoch = 47,
     InvalidTxnState = 48,
+    InvalidProducerIdMapping = 49,
     ConcurrentTransactions = 51,
     CoordinatorNotAvailable = 15,
     TransactionCoordinatorFenced = 52,
@@ -43,6 +44,7 @@ pub(crate) enum Code {
     UnknownTopicId = 100,
     FetchSessionTopicIdError = 106,
     RequestTimedOut = 7,
+    TransactionAbortable = 120,
 }
 
 impl Code {

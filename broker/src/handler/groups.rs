@@ -4,7 +4,7 @@ use super::{Broker, Call, Verdict};
 use crate::clock;
 use crate::group::{self, Caller, Host};
 use crate::protocol::{Request, RequestHeader, Str, Uuid};
-use crate::topics::Registry;
+use crate::topics::{OFFSETS_TOPIC, Registry};
 use std::net::IpAddr;
 
 /// What the coordinator may ask of the broker.
@@ -20,6 +20,10 @@ impl Host for GroupHost {
 
     fn random_id(&self) -> Uuid {
         Uuid(clock::random_id())
+    }
+
+    fn offsets_topic_id(&self) -> Uuid {
+        Uuid(self.topics.internal_id(OFFSETS_TOPIC))
     }
 
     fn partition_count(&self, topic: &str) -> Option<i32> {

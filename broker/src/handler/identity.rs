@@ -1,42 +1,51 @@
-//! InitProducerId, for idempotent producers (C-8).
+//! InitProducerId, for idempotent and for transactional producers (C-8).
 
 use super::{Broker, Code};
 use crate::protocol::{InitProducerIdRequest, InitProducerIdResponse};
+use crate::txn::Identity;
+
+/// The first version that knows PRODUCER_FENCED (C-6).
+const KNOWS_FENCED_SINCE: i16 = 4;
+/// The first version in which a producer says who it is (KIP-360).
+const NAMES_PRODUCER_SINCE: i16 = 3;
 
 impl Broker {
     pub(super) async fn init_producer_id(
         &self,
         version: i16,
-        request: &InitProducerIdRequest,
+        request: InitProducerIdRequest,
     ) -> InitProducerIdResponse {
-        match self.fresh_producer_id(version, request).await {
-            Ok(producer_id) => {
-                InitProducerIdResponse { producer_id, ..InitProducerIdResponse::default() }
-            }
-            Err(code) => InitProducerIdResponse {
-                error_code: code.get(),
+        match self.identity(version, request).await {
+            Ok(identity) => InitProducerIdResponse {
+                producer_id: identity.producer_id,
+                producer_epoch: identity.epoch,
+                ..InitProducerIdResponse::default()
+            },
+            Err(error_code) => InitProducerIdResponse {
+                error_code,
                 producer_epoch: -1,
                 ..InitProducerIdResponse::default()
             },
         }
     }
 
-    async fn fresh_producer_id(
+    async fn identity(
         &self,
         version: i16,
-        request: &InitProducerIdRequest,
-    ) -> Result<i64, Code> {
-        let half_named = (request.producer_id == -1) != (request.producer_epoch == -1);
-        let empty_id = request.transactional_id.as_ref().is_some_and(|id| id.is_empty());
-        if empty_id || (version >= 3 && half_named) {
-            return Err(Code::InvalidRequest);
+        request: InitProducerIdRequest,
+    ) -> Result<Identity, i16> {
+        let asked = Identity { producer_id: request.producer_id, epoch: request.producer_epoch };
+        let half_named = (asked.producer_id == -1) != (asked.epoch == -1);
+        if version >= NAMES_PRODUCER_SINCE && half_named {
+            return Err(Code::InvalidRequest.get());
         }
-        if request.transactional_id.is_some() {
-            // Nobody may use transactions here; the one refusal that every version of every client
-            // treats as final.
-            return Err(Code::TransactionalIdAuthorizationFailed);
-        }
-        let id = self.producer_ids.allocate().await.map_err(|e| Code::from(&e))?;
-        Ok(id.get())
+        let asked = (version >= NAMES_PRODUCER_SINCE && asked.producer_id != -1).then_some(asked);
+        let Some(transactional_id) = request.transactional_id else {
+            let id = self.producer_ids.allocate().await.map_err(|e| Code::from(&e).get())?;
+            return Ok(Identity { producer_id: id.get(), epoch: 0 });
+        };
+        let timeout_ms = request.transaction_timeout_ms;
+        let identity = self.transactions.init(&transactional_id, asked, timeout_ms).await;
+        identity.map_err(|error| error.code_for(version >= KNOWS_FENCED_SINCE))
     }
 }

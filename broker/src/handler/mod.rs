@@ -18,6 +18,8 @@ mod recompress;
 mod record_errors;
 mod records;
 mod topics;
+mod transactions;
+mod txn_admin;
 
 pub(crate) use code::Code;
 pub(crate) use recompress::codec_named;
@@ -28,7 +30,8 @@ use crate::fetch_session::FetchSessions;
 use crate::group;
 use crate::producer_ids::ProducerIds;
 use crate::protocol::{Reader, Request, RequestHeader, Response, Uuid};
-use crate::topics::{OFFSETS_TOPIC, Registry};
+use crate::topics::{OFFSETS_TOPIC, Registry, TXN_STATE_TOPIC};
+use crate::txn;
 use bytes::Bytes;
 use groups::{GroupHost, group_config};
 use oncelog::{Engine, LeaderEpoch, Log};
@@ -87,10 +90,11 @@ pub(crate) struct Broker {
     address: Address,
     cluster_id: String,
     topics: Registry,
-    producer_ids: ProducerIds,
+    producer_ids: Arc<ProducerIds>,
     sessions: FetchSessions,
     answers: AnswerBudget,
     groups: group::Coordinator,
+    transactions: txn::Coordinator,
     /// Whether a connection's thread may do a short write to the disk itself: only where others
     /// serve the rest meanwhile.
     may_lead: bool,
@@ -134,11 +138,22 @@ impl Broker {
         let host = Arc::new(GroupHost { topics: topics.clone() });
         let partitions = topics.find(OFFSETS_TOPIC).map(|topic| topic.partition_count());
         let groups = group_config(settings, partitions);
+        let groups = group::Coordinator::open(groups, &engine, host)?;
+        let producer_ids = ProducerIds::new(metadata, settings.node_id, next_producer_id);
+        let producer_ids = Arc::new(producer_ids);
+        let neighbours = txn::Neighbours {
+            topics: topics.clone(),
+            producer_ids: producer_ids.clone(),
+            groups: groups.clone(),
+        };
+        let partitions = topics.find(TXN_STATE_TOPIC).map(|topic| topic.partition_count());
+        let transactions = transactions::config(settings, partitions);
         Ok(Self {
-            groups: group::Coordinator::open(groups, &engine, host)?,
+            transactions: txn::Coordinator::open(transactions, &engine, neighbours)?,
+            groups,
             address,
             cluster_id,
-            producer_ids: ProducerIds::new(metadata, settings.node_id, next_producer_id),
+            producer_ids,
             sessions: FetchSessions::new(usize::try_from(slots).unwrap_or(0)),
             answers: AnswerBudget::new(settings.answer_budget_bytes()),
             topics,
@@ -149,15 +164,21 @@ impl Broker {
 
     /// What the operator should hear about the state that was found.
     pub(crate) fn notices(&self) -> Vec<String> {
-        let report = self.groups.load_report();
-        let damage = report.damage.iter().map(|damage| {
+        let (groups, transactions) = (self.groups.load_report(), self.transactions.load_report());
+        let damage = groups.damage.iter().map(|damage| {
             format!("a part of {OFFSETS_TOPIC} cannot be read, commits in it are lost: {damage}")
         });
         let mut notices: Vec<String> = damage.collect();
-        if report.undecodable_records > 0 {
-            let count = report.undecodable_records;
+        notices.extend(transactions.damage.iter().map(|damage| {
+            format!("a part of {TXN_STATE_TOPIC} cannot be read, ids in it are unknown: {damage}")
+        }));
+        let undecodable = [
+            (OFFSETS_TOPIC, groups.undecodable_records),
+            (TXN_STATE_TOPIC, transactions.undecodable_records),
+        ];
+        for (topic, count) in undecodable.into_iter().filter(|(_, count)| *count > 0) {
             notices.push(format!(
-                "{OFFSETS_TOPIC} holds {count} records that this version cannot read; they are kept"
+                "{topic} holds {count} records that this version cannot read; they are kept"
             ));
         }
         notices
@@ -203,11 +224,19 @@ impl Broker {
             Request::CreateTopics(r) => call.answer(self.create_topics(version, r).await),
             Request::DeleteTopics(r) => call.answer(self.delete_topics(version, r).await),
             Request::DeleteRecords(r) => call.answer(self.delete_records(r).await),
-            Request::InitProducerId(r) => call.answer(self.init_producer_id(version, &r).await),
+            Request::InitProducerId(r) => call.answer(self.init_producer_id(version, r).await),
             Request::OffsetForLeaderEpoch(r) => call.answer(self.offset_for_leader_epoch(r).await),
             Request::FindCoordinator(r) => call.answer(self.find_coordinator(version, r).await),
             Request::DescribeConfigs(r) => call.answer(self.describe_configs(r)),
             Request::DescribeCluster(r) => call.answer(self.describe_cluster(&r)),
+            Request::AddPartitionsToTxn(r) => call.answer(self.add_partitions(version, r).await),
+            Request::AddOffsetsToTxn(r) => call.answer(self.add_offsets(version, &r).await),
+            Request::EndTxn(r) => call.answer(self.end_txn(version, &r).await),
+            Request::TxnOffsetCommit(r) => call.answer(self.txn_offset_commit(version, r).await),
+            Request::WriteTxnMarkers(r) => call.answer(self.write_txn_markers(r).await),
+            Request::DescribeProducers(r) => call.answer(self.describe_producers(r).await),
+            Request::DescribeTransactions(r) => call.answer(self.describe_transactions(r)),
+            Request::ListTransactions(r) => call.answer(self.list_transactions(r)),
             other => self.dispatch_group(client.peer.ip(), header, call, other).await,
         }
     }

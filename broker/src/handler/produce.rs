@@ -14,9 +14,11 @@ use crate::protocol::produce::{
 };
 use crate::protocol::{ProduceRequest, ProduceResponse, Str};
 use crate::topics::Topic;
+use crate::txn::{Identity, TxnError};
 use bytes::Bytes;
 use oncelog::{
     AppendOptions, AppendTicket, Appended, Error, ErrorKind, Isolation, LeaderEpoch, Log,
+    ProducerEpoch, ProducerId, Sequence, Verification, VerificationGuard,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,11 +26,18 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 /// Position and size of a batch's attributes.
 const ATTRIBUTES_AT: usize = 21;
+/// Positions of the producer's fields.
+const PRODUCER_ID_AT: usize = 43;
+const PRODUCER_EPOCH_AT: usize = 51;
+const BASE_SEQUENCE_AT: usize = 53;
 const CODEC_MASK: i16 = 0b111;
 const CODEC_ZSTD: i16 = 4;
 const TRANSACTIONAL: i16 = 1 << 4;
 /// The first version whose clients know zstd.
 const ZSTD_SINCE: i16 = 7;
+
+/// The first version whose clients know that a transaction can only be aborted (C-6).
+const ABORTABLE_SINCE: i16 = 11;
 
 /// A request of at most so many bytes is written by the thread that serves its connection: two
 /// hand-offs between threads would cost it more than the write. A larger one would keep the
@@ -37,6 +46,13 @@ const LEAD_BYTES_MAX: usize = 64 << 10;
 
 /// How long an append that is refused for want of room waits for its own log before it tries again.
 const BUSY_PATIENCE: Duration = Duration::from_millis(50);
+
+/// What the partitions of a request have in common.
+struct Asked {
+    version: i16,
+    transactional_id: Option<Str>,
+    wait: Duration,
+}
 
 /// A topic of the answer, with what is still under way.
 struct StagedTopic {
@@ -63,6 +79,17 @@ struct Refused {
 impl Refused {
     fn code(code: Code) -> Self {
         Self { code, message: None, records: Vec::new(), log_start_offset: -1 }
+    }
+
+    /// What the transaction coordinator said, in words that a producer of this version knows (P-24).
+    fn by_coordinator(error: TxnError, version: i16) -> Self {
+        Self::code(match error {
+            TxnError::Concurrent | TxnError::NotAvailable => Code::NotEnoughReplicas,
+            TxnError::ProducerFenced => Code::InvalidProducerEpoch,
+            TxnError::Abortable if version >= ABORTABLE_SINCE => Code::TransactionAbortable,
+            TxnError::InvalidProducerIdMapping => Code::InvalidProducerIdMapping,
+            _ => Code::InvalidTxnState,
+        })
     }
 
     fn by_engine(error: &Error, log: Option<&Log>) -> Self {
@@ -97,8 +124,10 @@ impl Broker {
         let (refusal, mut topics) = (whole_request_refusal(&request), Vec::new());
         let is_short = || records_bytes(&request) <= LEAD_BYTES_MAX;
         let leads = self.may_lead && (client.takes_turns || is_short());
+        let asked =
+            Asked { version: call.version, transactional_id: request.transactional_id, wait };
         for topic in request.topic_data {
-            topics.push(self.stage_topic(call.version, refusal, topic, wait).await);
+            topics.push(self.stage_topic(&asked, refusal, topic).await);
         }
         if acks == 0 {
             let failed = topics.iter().flat_map(|t| &t.partitions).any(|p| p.outcome.is_err());
@@ -120,10 +149,9 @@ impl Broker {
 
     async fn stage_topic(
         &self,
-        version: i16,
+        asked: &Asked,
         refusal: Option<Code>,
         data: TopicProduceData,
-        wait: Duration,
     ) -> StagedTopic {
         let topic = self.topics.find(&data.name);
         let mut partitions = Vec::with_capacity(data.partition_data.len());
@@ -131,27 +159,52 @@ impl Broker {
             let outcome = match (refusal, &topic) {
                 (Some(code), _) => Err(Refused::code(code)),
                 (None, None) => Err(Refused::code(Code::UnknownTopicOrPartition)),
-                (None, Some(topic)) => self.stage(version, topic, &partition, wait).await,
+                (None, Some(topic)) => self.stage(asked, topic, &partition).await,
             };
             partitions.push(StagedPartition { index: partition.index, outcome });
         }
         StagedTopic { name: data.name, partitions }
     }
 
+    /// For the first batch of a transaction in a partition: the coordinator's word that it may go
+    /// there, valid until a marker arrives (P-20 to P-24).
+    fn verification(
+        &self,
+        asked: &Asked,
+        topic: &Topic,
+        index: i32,
+        log: &Log,
+        records: &[u8],
+    ) -> Result<Option<VerificationGuard>, Refused> {
+        let Some((by, base_sequence)) = transactional_producer(records) else { return Ok(None) };
+        let id = asked.transactional_id.as_deref().unwrap_or_default();
+        let verification = Verification::new(
+            ProducerId::new(by.producer_id),
+            ProducerEpoch::new(by.epoch),
+            Sequence::new(base_sequence),
+        );
+        let guard = log.begin_verification(&verification);
+        let guard = guard.map_err(|error| Refused::by_engine(&error, Some(log)))?;
+        if guard.is_some() {
+            let verified = self.transactions.verify(id, by, &topic.name, index);
+            verified.map_err(|error| Refused::by_coordinator(error, asked.version))?;
+        }
+        Ok(guard)
+    }
+
     /// Appends one partition's batch: its offsets are assigned when this returns.
     async fn stage(
         &self,
-        version: i16,
+        asked: &Asked,
         topic: &Arc<Topic>,
         data: &PartitionProduceData,
-        wait: Duration,
     ) -> Result<(Log, AppendTicket), Refused> {
         let records = data.records.clone().unwrap_or_default();
         if records.is_empty() {
             return Err(Refused::code(Code::InvalidRecord));
         }
         let codec = attributes(&records).map(|attributes| attributes & CODEC_MASK);
-        if version < ZSTD_SINCE && codec == Some(CODEC_ZSTD) {
+        if asked.version < ZSTD_SINCE && codec == Some(CODEC_ZSTD) {
             return Err(Refused::code(Code::UnsupportedCompression));
         }
         if topic.internal {
@@ -159,9 +212,10 @@ impl Broker {
         }
         let log = self.topics.log(topic, data.index).await;
         let log = log.map_err(|error| Refused::by_engine(&error, None))?;
+        let verification = self.verification(asked, topic, data.index, &log, &records)?;
         let records = stored_form(topic, records).await;
         let records = records.map_err(|error| Refused::by_engine(&error, Some(&log)))?;
-        match append(&log, &records, wait).await {
+        match append(&log, &records, verification, asked.wait).await {
             Ok(ticket) => Ok((log, ticket)),
             Err(error) => {
                 let refused = Refused::by_engine(&error, Some(&log));
@@ -205,12 +259,8 @@ fn whole_request_refusal(request: &ProduceRequest) -> Option<Code> {
     let transactional = batches
         .filter_map(|partition| attributes(partition.records.as_deref()?))
         .any(|attributes| attributes & TRANSACTIONAL != 0);
-    match (transactional, &request.transactional_id) {
-        (true, None) => Some(Code::TransactionalIdAuthorizationFailed),
-        // No transactional id was ever initialised here, so none may write.
-        (true, Some(_)) => Some(Code::InvalidTxnState),
-        (false, _) => None,
-    }
+    let nameless = transactional && request.transactional_id.is_none();
+    nameless.then_some(Code::TransactionalIdAuthorizationFailed)
 }
 
 /// The attributes of a batch, if the bytes reach so far.
@@ -219,9 +269,27 @@ fn attributes(batch: &[u8]) -> Option<i16> {
     Some(i16::from_be_bytes(*bytes))
 }
 
+/// The producer of a transactional batch and its sequence; `None` if it is not one, or too short to
+/// be: then the log refuses it.
+fn transactional_producer(batch: &[u8]) -> Option<(Identity, i32)> {
+    if attributes(batch)? & TRANSACTIONAL == 0 {
+        return None;
+    }
+    let producer_id = i64::from_be_bytes(*batch.get(PRODUCER_ID_AT..)?.first_chunk()?);
+    let epoch = i16::from_be_bytes(*batch.get(PRODUCER_EPOCH_AT..)?.first_chunk()?);
+    let base_sequence = i32::from_be_bytes(*batch.get(BASE_SEQUENCE_AT..)?.first_chunk()?);
+    Some((Identity { producer_id, epoch }, base_sequence))
+}
+
 /// Appends, waiting for the disk to make progress while too much is staged.
-async fn append(log: &Log, records: &[u8], wait: Duration) -> oncelog::Result<AppendTicket> {
+async fn append(
+    log: &Log,
+    records: &[u8],
+    verification: Option<VerificationGuard>,
+    wait: Duration,
+) -> oncelog::Result<AppendTicket> {
     let mut options = AppendOptions::default();
+    options.verification = verification;
     options.leader_epoch = Some(LeaderEpoch::new(0));
     let is_busy = |outcome: &oncelog::Result<AppendTicket>| {
         outcome.as_ref().is_err_and(|error| *error.kind() == ErrorKind::Busy)
@@ -318,8 +386,8 @@ mod tests {
     async fn what_finds_no_room_in_time_is_refused_with_a_code_that_is_retried() {
         let directory = tempfile::tempdir().unwrap();
         let (_engine, log) = idle_engine(&directory);
-        let first = append(&log, &large(), Duration::ZERO).await.unwrap();
-        let error = append(&log, &large(), Duration::from_millis(20)).await.unwrap_err();
+        let first = append(&log, &large(), None, Duration::ZERO).await.unwrap();
+        let error = append(&log, &large(), None, Duration::from_millis(20)).await.unwrap_err();
         assert_eq!(*error.kind(), ErrorKind::Busy);
         assert_eq!(Refused::by_engine(&error, Some(&log)).code, Code::NotEnoughReplicas);
         assert_eq!(log.offsets().log_end_offset.get(), 1, "nothing was appended");
@@ -330,8 +398,8 @@ mod tests {
     async fn what_finds_no_room_waits_for_the_disk() {
         let directory = tempfile::tempdir().unwrap();
         let (_engine, log) = idle_engine(&directory);
-        let first = append(&log, &large(), Duration::ZERO).await.unwrap();
-        let waiting = async { append(&log, &large(), Duration::from_secs(20)).await };
+        let first = append(&log, &large(), None, Duration::ZERO).await.unwrap();
+        let waiting = async { append(&log, &large(), None, Duration::from_secs(20)).await };
         let moving = async {
             tokio::task::yield_now().await;
             blocking(move || first.wait()).await.unwrap()

@@ -1,16 +1,17 @@
 //! Building the index of aborted transactions of one segment again, from the batches.
 //!
 //! A transaction may have begun in any earlier segment. How far back the walk must go is known from
+//! Kafka's snapshot of the producers at a segment's beginning, which Kafka leaves at every one; or from
 //! the last aborted transaction before the segment: its last stable offset says that nothing which
 //! ended later began before it (T-9), so replaying from there with no producers known finds every
-//! beginning. Without one the walk begins with the log; and a segment in which nothing was aborted
+//! beginning. Without either the walk begins with the log; and a segment in which nothing was aborted
 //! needs no walk but its own.
 
 use crate::batch::MarkerKind;
 use crate::error::{Error, Result};
 use crate::index::{AbortedEntry, AbortedIndex};
 use crate::log::append::stored_facts;
-use crate::producer::{CompletedTxn, ProducerLimits, ProducerTable};
+use crate::producer::{CompletedTxn, ProducerLimits, ProducerTable, RestoreAt};
 use crate::segment::Segment;
 use crate::segment::scan::{Scanner, Step, resync};
 use crate::types::Offset;
@@ -24,22 +25,12 @@ pub(in crate::log) fn rebuild_aborted(
     segments: &[Arc<Segment>],
     limits: ProducerLimits,
 ) -> Result<AbortedIndex> {
-    let Some((target, earlier)) = segments.split_last() else {
-        return Ok(AbortedIndex::new(Offset::ZERO));
-    };
+    let Some(target) = segments.last() else { return Ok(AbortedIndex::new(Offset::ZERO)) };
     if !holds_abort(target)? {
         return Ok(AbortedIndex::new(target.base()));
     }
-    let mut from = Offset::ZERO;
-    for segment in earlier.iter().rev() {
-        let known = segment.aborted()?;
-        if let Some(last) = known.as_ref().and_then(|aborted| aborted.entries().last()) {
-            from = last.last_stable_offset;
-            break;
-        }
-    }
+    let (from, mut producers) = beginning(segments, limits)?;
     let first = segments.partition_point(|s| s.base() <= from).saturating_sub(1);
-    let mut producers = ProducerTable::new(limits);
     let mut aborted = AbortedIndex::new(target.base());
     for segment in &segments[first..] {
         aborted = replay(segment, from, &mut producers)?;
@@ -47,6 +38,25 @@ pub(in crate::log) fn rebuild_aborted(
         producers.on_high_watermark(segment.end().unwrap_or(from));
     }
     Ok(aborted)
+}
+
+/// The last offset from which a replay finds the beginning of every transaction that ends in the last
+/// segment, and the producers known there.
+fn beginning(segments: &[Arc<Segment>], limits: ProducerLimits) -> Result<(Offset, ProducerTable)> {
+    let nobody = || ProducerTable::new(limits);
+    let at = RestoreAt { now_ms: 0, log_start: Offset::ZERO };
+    for (back, segment) in segments.iter().rev().enumerate() {
+        let known = if back == 0 { None } else { segment.aborted()? };
+        if let Some(last) = known.as_ref().and_then(|aborted| aborted.entries().last()) {
+            return Ok((last.last_stable_offset, nobody()));
+        }
+        let snapshot = segment.snapshot()?;
+        let restored = snapshot.map(|s| ProducerTable::restore_snapshot(limits, &s, at));
+        if let Some(Ok(producers)) = restored {
+            return Ok((segment.base(), producers));
+        }
+    }
+    Ok((Offset::ZERO, nobody()))
 }
 
 /// The index entry of an aborted transaction.

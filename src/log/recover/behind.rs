@@ -71,7 +71,7 @@ fn nearest(
         let path = log.path.join(segment_file(offset, kind));
         let bytes = checkpoint::read_file(log.storage().as_ref(), &path, STATE_BYTES_MAX);
         let Some(bytes) = bytes.map_err(failed)? else { continue };
-        if let Some(table) = restore(&bytes, (offset, ours), limits, at)? {
+        if let Some((table, _sums)) = restore(&bytes, (offset, ours), limits, at)? {
             return Ok((table, offset));
         }
     }

@@ -1,6 +1,6 @@
 //! From walked segments to the log's rolled and active ones; what lies behind a torn tail goes.
 
-use super::damage::leftover_bytes;
+use super::damage::{leftover_bytes, trailer_behind};
 use super::loader::Loader;
 use super::walk::Walk;
 use crate::epoch::LeaderEpochCache;
@@ -67,12 +67,22 @@ impl Loader {
         self.segments.push(segment);
     }
 
-    /// Says behind the last batch that everything before it is durable, and returns where that ends.
+    /// Sees to it that something says behind the last batch that everything before it is durable, and
+    /// returns where that ends.
     ///
     /// The trailers that told damage from a torn end lie in what is cut. Without one the next recovery
-    /// would take the damage for the torn end, and all behind it would be lost.
+    /// would take a bit that rots meanwhile for the torn end, and all behind it would be lost.
     fn restate_end(&self, walk: &Walk) -> Result<u64> {
         let failed = |e| Error::io(format!("recover {}", self.source.name), e);
+        if self.durable_to >= self.expected {
+            // A state file says so.
+            return Ok(walk.end);
+        }
+        let end = padded_end(walk.end);
+        let stated = trailer_behind(walk.file.as_ref(), walk.base, walk.end).map_err(failed)?;
+        if stated.is_some_and(|trailer| trailer.durable_end >= self.expected) {
+            return Ok(end);
+        }
         self.make_durable()?;
         let trailer = Trailer {
             segment_base: walk.base,
@@ -80,7 +90,6 @@ impl Loader {
             group_end: self.expected,
             group_end_position: walk.end,
         };
-        let end = padded_end(walk.end);
         let len = usize::try_from(end - walk.end).unwrap_or(0);
         let mut padding = vec![0; len];
         padding[len - TRAILER_BYTES..].copy_from_slice(&trailer.encode());
@@ -96,7 +105,9 @@ impl Loader {
         let failed = |e| Error::io(format!("recover {}", self.source.name), e);
         if walk.end < walk.len {
             self.report.cut_bytes += leftover_bytes(&walk).map_err(failed)?;
-            let kept = if self.damaged.is_empty() { walk.end } else { self.restate_end(&walk)? };
+        }
+        let kept = self.restate_end(&walk)?;
+        if kept < walk.len {
             // Durable before the first append (by `make_durable`): what is cut must not come back
             // behind it.
             walk.file.set_len(kept).map_err(failed)?;

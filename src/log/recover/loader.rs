@@ -5,7 +5,7 @@ use super::{RecoveryReport, STATE_BYTES_MAX, Source, TEXT_BYTES_MAX, read_id};
 use crate::checkpoint::{self, CLEANER_CHECKPOINT, LOG_START_CHECKPOINT, OffsetCheckpoint};
 use crate::epoch::LeaderEpochCache;
 use crate::error::{Error, ErrorKind, Result};
-use crate::index::TimeIndex;
+use crate::index::{AbortedSum, TimeIndex};
 use crate::io::{File, OpenMode};
 use crate::log::LogInner;
 use crate::log::inner::{Active, DamagedRange, LogState, Parts};
@@ -13,7 +13,7 @@ use crate::producer::ProducerTable;
 use crate::segment::Segment;
 use crate::segment::name::{FileKind, Suffix, parse_file_name, segment_file};
 use crate::types::Offset;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 pub(super) struct Loader {
@@ -34,6 +34,8 @@ pub(super) struct Loader {
     pub(super) damaged: Vec<DamagedRange>,
     /// Kafka has compacted it once: offsets may be missing at the end of a segment, too.
     pub(super) has_gaps: bool,
+    /// What vouches for transaction indexes, by base offset, as of the replay point.
+    pub(super) aborted_sums: BTreeMap<Offset, AbortedSum>,
     /// Base offsets of transaction indexes, whether or not their segment is there.
     pub(super) indexed: Vec<Offset>,
     pub(super) segments: Vec<Arc<Segment>>,
@@ -61,6 +63,7 @@ impl Loader {
             epochs: LeaderEpochCache::default(),
             damaged: Vec::new(),
             has_gaps: false,
+            aborted_sums: BTreeMap::new(),
             indexed: Vec::new(),
             segments: Vec::new(),
             to_seal: Vec::new(),
@@ -305,8 +308,8 @@ impl Loader {
         // Unknown counts as latest: such a segment is searched by time and kept by retention.
         let largest = largest.map_or(i64::MAX, |(timestamp, _)| timestamp);
         let dir = Arc::clone(&self.source.path);
-        let lacking = self.trusts_absence();
-        let segment = Segment::sealed(storage, dir, base, end, size, largest, lacking);
+        let sum = self.aborted_sums.get(&base).copied();
+        let segment = Segment::sealed(storage, dir, base, end, size, largest, sum);
         self.segments.push(Arc::new(segment));
         Ok(())
     }

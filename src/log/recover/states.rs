@@ -6,7 +6,7 @@ use super::{STATE_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::checkpoint::TextDamage;
 use crate::epoch::LeaderEpochCache;
 use crate::error::{Error, Result};
-use crate::index::AbortedIndex;
+use crate::index::{AbortedIndex, AbortedSum};
 use crate::io::OpenMode;
 use crate::log::LogInner;
 use crate::producer::state::StateError;
@@ -17,19 +17,21 @@ use crate::segment::scan::{Scanner, Step, resync};
 use crate::types::Offset;
 use std::sync::Arc;
 
-/// The producers in a file: a `.state` of the log up to `offset` if it is ours, else a `.snapshot`.
+/// The producers in a file, a `.state` of the log up to `offset` if it is ours, else a `.snapshot`; and
+/// what the state vouches for.
 /// `None` if it is damaged.
 pub(super) fn restore(
     bytes: &[u8],
     (offset, ours): (Offset, bool),
     limits: ProducerLimits,
     at: RestoreAt,
-) -> Result<Option<ProducerTable>> {
+) -> Result<Option<(ProducerTable, Vec<AbortedSum>)>> {
     if !ours {
-        return Ok(ProducerTable::restore_snapshot(limits, bytes, at).ok());
+        let table = ProducerTable::restore_snapshot(limits, bytes, at).ok();
+        return Ok(table.map(|table| (table, Vec::new())));
     }
     match ProducerTable::restore_state(limits, bytes, at) {
-        Ok((table, end)) if end == offset => Ok(Some(table)),
+        Ok((table, end, sums)) if end == offset => Ok(Some((table, sums))),
         Err(StateError::Newer(error)) => Err(error),
         _ => Ok(None),
     }
@@ -56,8 +58,9 @@ impl Loader {
             let name = segment_file(offset, kind);
             let Some(bytes) = self.read(&name, STATE_BYTES_MAX)? else { continue };
             match restore(&bytes, (offset, ours), limits, at)? {
-                Some(table) if offset >= self.replay_from => {
+                Some((table, sums)) if offset >= self.replay_from => {
                     self.producers = table;
+                    self.aborted_sums = sums.into_iter().map(|sum| (sum.base, sum)).collect();
                     self.replay_from = offset;
                     return Ok(());
                 }
@@ -126,30 +129,22 @@ impl Loader {
         let storage = Arc::clone(&self.source.shared.io.storage);
         let dir = Arc::clone(&self.source.path);
         let end = self.replay_from;
-        let on_disk = Segment::sealed(storage, dir, base, end, len, -1, self.trusts_absence());
+        let sum = self.aborted_sums.get(&base).copied();
+        let on_disk = Segment::sealed(storage, dir, base, end, len, -1, sum);
         let mut aborted = match on_disk.aborted()? {
             Some(aborted) => AbortedIndex::clone(&aborted),
             None => {
                 let limits = LogInner::limits(&self.source.shared, &self.source.config);
                 let mut segments = self.segments.clone();
                 segments.push(Arc::new(on_disk));
-                let rebuilt = rebuild_aborted(&segments, limits)?;
-                let name = segment_file(base, FileKind::TxnIndex);
-                // Kafka has none for a segment without aborted transactions (D-39): nothing to tell.
-                let was_there = self.is_ours || self.read(&name, STATE_BYTES_MAX)?.is_some();
-                if was_there || !rebuilt.entries().is_empty() {
-                    self.report.rebuilt.push(name);
+                // Without a sum the batches are the only ones to ask: nothing to tell.
+                if sum.is_some() {
+                    self.report.rebuilt.push(segment_file(base, FileKind::TxnIndex));
                 }
-                rebuilt
+                rebuild_aborted(&segments, limits)?
             }
         };
         aborted.truncate_to(self.replay_from);
         Ok(aborted)
-    }
-
-    /// Whether a missing transaction index says that nothing was aborted (D-39): in a log that Kafka
-    /// closed in order. Ours are always there.
-    pub(super) fn trusts_absence(&self) -> bool {
-        !self.is_ours && self.source.clean
     }
 }

@@ -7,6 +7,7 @@ mod transactions;
 
 use super::*;
 use crate::error::{ErrorKind, Result};
+use crate::index::AbortedSum;
 use crate::types::Origin;
 
 const DAY_MS: i64 = 86_400_000;
@@ -69,7 +70,7 @@ impl Bench {
     fn restarted(&self) -> ProducerTable {
         let bytes = state::encode(&self.table, Offset::new(self.next_offset));
         let at = RestoreAt { now_ms: self.now_ms, log_start: Offset::ZERO };
-        let (table, end) = ProducerTable::restore_state(self.table.limits, &bytes, at).unwrap();
+        let (table, end, _) = ProducerTable::restore_state(self.table.limits, &bytes, at).unwrap();
         assert_eq!(end.get(), self.next_offset);
         table
     }

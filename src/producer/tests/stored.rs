@@ -44,6 +44,37 @@ fn a_snapshot_has_kafkas_bytes() {
 #[test]
 fn a_sidecar_has_the_documented_bytes() {
     let expected = unhex(
+        "6f6e63656c6f6750 0002 0000 8c1f3fbf \
+         0000000000000004 \
+         00000001 0000000000000002 0000000000000003 \
+         00000001 0000000000000000 00000000 00000000 \
+         00000002 \
+         0000000000000007 0000 00000009 0000018bcfe56807 0000018bcfe56811 0000000000000003 \
+         ffffffffffffffff ffffffffffffffff 01 00000000 0000000000000002 00000000 0000018bcfe56806 \
+         00000000000003e8 0005 ffffffff 0000018bcfe56805 0000018bcfe5680f 0000000000000001 \
+         0000000000000000 0000018bcfe5680f 01 00000001 0000000000000001 00000001 0000018bcfe56805 \
+         b0f7f7d7",
+    );
+    let sums = [AbortedSum { base: Offset::ZERO, entries: 0, checksum: 0 }];
+    let mut table = ProducerTable::new(limits());
+    let time = 1_700_000_000_005;
+    let first = data(1000, 5, 0).records(2).in_txn();
+    table.apply(&first.at(0, time), time + 10);
+    table.apply(&data(7, 0, 0).in_txn().at(2, time + 1), time + 11);
+    table.apply(&marker(7, 0, true, 9).at(3, time + 2), time + 12);
+    let end = Offset::new(4);
+    assert_eq!(state::encode_with(&table, end, &sums), expected);
+
+    let (restored, restored_end, restored_sums) =
+        ProducerTable::restore_state(limits(), &expected, START).unwrap();
+    assert_eq!((restored_end, &restored_sums[..]), (end, &sums[..]));
+    assert_eq!(state::encode_with(&restored, end, &sums), expected);
+}
+
+// As written before there were checksums of transaction indexes; computed without this crate.
+#[test]
+fn a_sidecar_of_version_1_is_read_and_vouches_for_no_transaction_index() {
+    let bytes = unhex(
         "6f6e63656c6f6750 0001 0000 6631ffcc \
          0000000000000004 \
          00000001 0000000000000002 0000000000000003 \
@@ -54,19 +85,9 @@ fn a_sidecar_has_the_documented_bytes() {
          0000000000000000 0000018bcfe5680f 01 00000001 0000000000000001 00000001 0000018bcfe56805 \
          a7eb7984",
     );
-    let mut table = ProducerTable::new(limits());
-    let time = 1_700_000_000_005;
-    let first = data(1000, 5, 0).records(2).in_txn();
-    table.apply(&first.at(0, time), time + 10);
-    table.apply(&data(7, 0, 0).in_txn().at(2, time + 1), time + 11);
-    table.apply(&marker(7, 0, true, 9).at(3, time + 2), time + 12);
-    let end = Offset::new(4);
-    assert_eq!(state::encode(&table, end), expected);
-
-    let (restored, restored_end) =
-        ProducerTable::restore_state(limits(), &expected, START).unwrap();
-    assert_eq!(restored_end, end);
-    assert_eq!(state::encode(&restored, end), expected);
+    let (restored, end, sums) = ProducerTable::restore_state(limits(), &bytes, START).unwrap();
+    assert_eq!((end.get(), restored.len(), sums.len()), (4, 2, 0));
+    assert_eq!(restored.first_unstable_offset(), Some(Offset::ZERO));
 }
 
 // D-43: last_offset −1 stands for no batch.
@@ -141,7 +162,7 @@ fn a_table_larger_than_the_cap_comes_back_with_the_last_used() {
     }
     let bytes = state::encode(&bench.table, Offset::new(10));
     let small = ProducerLimits::new(2, DAY_MS);
-    let (table, _) = ProducerTable::restore_state(small, &bytes, START).unwrap();
+    let (table, ..) = ProducerTable::restore_state(small, &bytes, START).unwrap();
     let left: Vec<_> = table.describe().iter().map(|p| p.producer_id.get()).collect();
     assert_eq!(left, [8, 9]);
 }
@@ -154,7 +175,7 @@ fn loading_drops_the_expired_unless_open_or_still_in_the_log() {
     let restore = |log_start| {
         let at = RestoreAt { now_ms: late, log_start: Offset::new(log_start) };
         let state = state::encode(&bench.table, Offset::ZERO);
-        let (from_state, _) = ProducerTable::restore_state(limits(), &state, at).unwrap();
+        let (from_state, ..) = ProducerTable::restore_state(limits(), &state, at).unwrap();
         let snapshot = snapshot::encode(&bench.table);
         let from_snapshot = ProducerTable::restore_snapshot(limits(), &snapshot, at).unwrap();
         [from_state, from_snapshot].map(|table| {
@@ -191,7 +212,8 @@ fn an_older_table_and_a_replay_make_the_same_table() {
         if cut == batches.len() {
             cut_bytes = state::encode(&whole.table, Offset::new(whole.next_offset));
         }
-        let (mut table, end) = ProducerTable::restore_state(limits(), &cut_bytes, START).unwrap();
+        let (mut table, end, _) =
+            ProducerTable::restore_state(limits(), &cut_bytes, START).unwrap();
         for (offset, batch) in (0_i64..).zip(batches).skip_while(|(o, _)| *o < end.get()) {
             table.apply(&batch.at(offset, 1000), 1000);
         }
@@ -279,7 +301,7 @@ fn six_batches_of_one_producer_are_damage() {
 #[test]
 fn a_newer_sidecar_is_refused_and_told_from_a_damaged_one() {
     let mut bytes = state::encode(&eventful().table, Offset::ZERO);
-    bytes[9] = 2;
+    bytes[9] = 3;
     assert!(damaged_state(&bytes));
     match ProducerTable::restore_state(limits(), &resealed_state(bytes), START) {
         Err(StateError::Newer(error)) => assert_eq!(*error.kind(), ErrorKind::NewerFormat),
@@ -295,7 +317,7 @@ fn impossible_numbers_are_damage_not_allocations() {
     assert!(matches!(snapshot::decode(&snapshot), Err(SnapshotDamage::Length { .. })));
 
     let state = state::encode(&Bench::new().table, Offset::ZERO);
-    for count_at in [24, 28] {
+    for count_at in [24, 28, 32] {
         let mut bytes = state.clone();
         bytes[count_at..count_at + 4].copy_from_slice(&u32::MAX.to_be_bytes());
         assert!(damaged_state(&resealed_state(bytes)));
@@ -315,7 +337,7 @@ fn resealed_nonsense_is_damage_or_a_table_that_works() {
             bytes[at] = value;
             match ProducerTable::restore_state(limits(), &resealed_state(bytes), START) {
                 Err(_) => refused += 1,
-                Ok((mut table, _)) => {
+                Ok((mut table, ..)) => {
                     taken += 1;
                     for batch in [data(1, 0, 14), data(2, 3, 0).in_txn(), marker(3, 1, true, 9)] {
                         // Either answer is right; only a panic would not be.
@@ -351,7 +373,7 @@ fn a_large_table_is_written_in_chunks_that_add_up() {
     }
     let mut chunks = Vec::new();
     let end = Offset::new(3000);
-    state::encode_chunks(&bench.table, end, |chunk| chunks.push(chunk.to_vec()));
+    state::encode_chunks(&bench.table, end, &[], |chunk| chunks.push(chunk.to_vec()));
     assert!(chunks.len() > 2 && chunks.iter().all(|chunk| chunk.len() < 70_000));
     assert_eq!(chunks.concat(), state::encode(&bench.table, end));
     bench.restarted();

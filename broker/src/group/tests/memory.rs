@@ -1,9 +1,10 @@
 //! A journal in memory whose writes end when the test says so, and a broker around it.
 
 use crate::group::coordinator::{Caller, Coordinator, Host};
-use crate::group::journal::{Entry, Journal, Replayed, Written};
 use crate::group::{Config, GroupError};
 use crate::protocol::{Str, Uuid};
+use crate::state_log::{Entry, Journal, Replayed, TxnProducer, Written};
+use oncelog::{ProducerEpoch, ProducerId, VerificationGuard};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -93,6 +94,25 @@ impl Journal for MemoryJournal {
         Ok(Written { base_offset, stored })
     }
 
+    fn begin_verification(
+        &self,
+        _partition: i32,
+        _id: ProducerId,
+        _epoch: ProducerEpoch,
+    ) -> oncelog::Result<Option<VerificationGuard>> {
+        Ok(None)
+    }
+
+    fn append_in_transaction(
+        &self,
+        partition: i32,
+        now_ms: i64,
+        entries: &[Entry],
+        _producer: TxnProducer,
+    ) -> oncelog::Result<Written> {
+        self.append(partition, now_ms, entries)
+    }
+
     fn bounds(&self, partition: i32) -> oncelog::Result<(i64, i64)> {
         let partitions = self.partitions.lock();
         let log = partitions.get(&partition).expect("an open partition");
@@ -133,6 +153,10 @@ impl Host for TestHost {
     fn random_id(&self) -> Uuid {
         let next = self.next_id.fetch_add(1, Ordering::SeqCst);
         Uuid(u128::from(next).to_be_bytes())
+    }
+
+    fn offsets_topic_id(&self) -> Uuid {
+        Uuid([9; 16])
     }
 
     fn partition_count(&self, topic: &str) -> Option<i32> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// Why a stored key or value could not be read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RecordError {
+pub(crate) enum RecordError {
     /// The bytes end before the field does, or a count promises more than there is.
     Truncated,
     /// A length is negative where the field may not be null, or a varint is too long.
@@ -37,17 +37,17 @@ impl fmt::Display for RecordError {
 impl std::error::Error for RecordError {}
 
 /// A result of this codec.
-pub(super) type Result<T> = std::result::Result<T, RecordError>;
+pub(crate) type Result<T> = std::result::Result<T, RecordError>;
 
 /// Reads fields off the front of a slice. Flexible schemas use compact lengths and end in tags.
 #[derive(Debug)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
-    pub(super) flexible: bool,
+    pub(crate) flexible: bool,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes, flexible: false }
     }
 
@@ -63,15 +63,19 @@ impl<'a> Reader<'a> {
         Ok(*head)
     }
 
-    pub(super) fn i16(&mut self) -> Result<i16> {
+    pub(crate) fn i16(&mut self) -> Result<i16> {
         self.array().map(i16::from_be_bytes)
     }
 
-    pub(super) fn i32(&mut self) -> Result<i32> {
+    pub(crate) fn i8(&mut self) -> Result<i8> {
+        self.array().map(i8::from_be_bytes)
+    }
+
+    pub(crate) fn i32(&mut self) -> Result<i32> {
         self.array().map(i32::from_be_bytes)
     }
 
-    pub(super) fn i64(&mut self) -> Result<i64> {
+    pub(crate) fn i64(&mut self) -> Result<i64> {
         self.array().map(i64::from_be_bytes)
     }
 
@@ -104,7 +108,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn nullable_string(&mut self) -> Result<Option<Arc<str>>> {
+    pub(crate) fn nullable_string(&mut self) -> Result<Option<Arc<str>>> {
         let Some(length) = self.length(|reader| reader.i16().map(i32::from))? else {
             return Ok(None);
         };
@@ -112,69 +116,83 @@ impl<'a> Reader<'a> {
         Ok(Some(Arc::from(text)))
     }
 
-    pub(super) fn string(&mut self) -> Result<Arc<str>> {
+    pub(crate) fn string(&mut self) -> Result<Arc<str>> {
         self.nullable_string()?.ok_or(RecordError::BadLength)
     }
 
-    pub(super) fn bytes(&mut self) -> Result<Bytes> {
+    pub(crate) fn bytes(&mut self) -> Result<Bytes> {
         let length = self.length(Self::i32)?.ok_or(RecordError::BadLength)?;
         // A copy, so that a small field does not keep a large log buffer alive.
         Ok(Bytes::copy_from_slice(self.take(length)?))
     }
 
     /// The length of an array whose elements take at least `element_bytes_min` each.
-    pub(super) fn count(&mut self, element_bytes_min: usize) -> Result<usize> {
-        let count = self.length(Self::i32)?.ok_or(RecordError::BadLength)?;
-        let room = self.rest.len().checked_div(element_bytes_min).unwrap_or(0);
-        if count > room { Err(RecordError::Truncated) } else { Ok(count) }
+    pub(crate) fn count(&mut self, element_bytes_min: usize) -> Result<usize> {
+        self.nullable_count(element_bytes_min)?.ok_or(RecordError::BadLength)
     }
 
-    /// The tags at the end of a flexible struct; none is known here.
-    pub(super) fn skip_tags(&mut self) -> Result<()> {
+    /// The length of an array that may be null.
+    pub(crate) fn nullable_count(&mut self, element_bytes_min: usize) -> Result<Option<usize>> {
+        let Some(count) = self.length(Self::i32)? else { return Ok(None) };
+        let room = self.rest.len().checked_div(element_bytes_min).unwrap_or(0);
+        if count > room { Err(RecordError::Truncated) } else { Ok(Some(count)) }
+    }
+
+    /// The tags at the end of a flexible struct, each with the fields in it.
+    pub(crate) fn tags(
+        &mut self,
+        mut visit: impl FnMut(u32, &mut Self) -> Result<()>,
+    ) -> Result<()> {
         if !self.flexible {
             return Ok(());
         }
         for _tag in 0..self.varint()? {
-            self.varint()?;
+            let tag = self.varint()?;
             let length = self.varint()?;
-            self.take(usize::try_from(length).map_err(|_e| RecordError::BadLength)?)?;
+            let bytes = self.take(usize::try_from(length).map_err(|_e| RecordError::BadLength)?)?;
+            visit(tag, &mut Reader { rest: bytes, flexible: true })?;
         }
         Ok(())
     }
+
+    /// The tags at the end of a flexible struct of which none is known.
+    pub(crate) fn skip_tags(&mut self) -> Result<()> {
+        self.tags(|_, _| Ok(()))
+    }
 }
 
-/// Appends fields of an inflexible schema.
+/// Appends fields. The names with `compact` are those of flexible schemas.
 #[derive(Debug, Default)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     bytes: Vec<u8>,
 }
 
 impl Writer {
-    pub(super) fn new(version: i16) -> Self {
+    pub(crate) fn new(version: i16) -> Self {
         let mut writer = Self::default();
         writer.i16(version);
         writer
     }
 
-    pub(super) fn i16(&mut self, value: i16) {
+    pub(crate) fn i16(&mut self, value: i16) {
         self.bytes.put_i16(value);
     }
 
-    pub(super) fn i32(&mut self, value: i32) {
+    pub(crate) fn i32(&mut self, value: i32) {
         self.bytes.put_i32(value);
     }
 
-    pub(super) fn i64(&mut self, value: i64) {
+    pub(crate) fn i64(&mut self, value: i64) {
         self.bytes.put_i64(value);
     }
 
-    pub(super) fn string(&mut self, text: &str) -> Result<()> {
+    pub(crate) fn string(&mut self, text: &str) -> Result<()> {
         self.i16(i16::try_from(text.len()).map_err(|_e| RecordError::TooLong)?);
         self.bytes.put_slice(text.as_bytes());
         Ok(())
     }
 
-    pub(super) fn nullable_string(&mut self, text: Option<&str>) -> Result<()> {
+    pub(crate) fn nullable_string(&mut self, text: Option<&str>) -> Result<()> {
         match text {
             Some(text) => self.string(text),
             None => {
@@ -184,18 +202,54 @@ impl Writer {
         }
     }
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
         self.count(bytes.len())?;
         self.bytes.put_slice(bytes);
         Ok(())
     }
 
-    pub(super) fn count(&mut self, count: usize) -> Result<()> {
+    pub(crate) fn count(&mut self, count: usize) -> Result<()> {
         self.i32(i32::try_from(count).map_err(|_e| RecordError::TooLong)?);
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Bytes {
+    pub(crate) fn i8(&mut self, value: i8) {
+        self.bytes.put_i8(value);
+    }
+
+    fn varint(&mut self, mut value: u32) {
+        while value >= 0x80 {
+            self.bytes.put_u8((value & 0x7f) as u8 | 0x80);
+            value >>= 7;
+        }
+        self.bytes.put_u8((value & 0x7f) as u8);
+    }
+
+    /// The length of an array or string plus one; 0 is null.
+    pub(crate) fn compact_count(&mut self, count: Option<usize>) -> Result<()> {
+        let stored = count.map_or(Some(0), |count| u32::try_from(count).ok()?.checked_add(1));
+        self.varint(stored.ok_or(RecordError::TooLong)?);
+        Ok(())
+    }
+
+    pub(crate) fn compact_string(&mut self, text: &str) -> Result<()> {
+        self.compact_count(Some(text.len()))?;
+        self.bytes.put_slice(text.as_bytes());
+        Ok(())
+    }
+
+    /// Tags in ascending order, each with its bytes.
+    pub(crate) fn tags(&mut self, tags: &[(u32, &[u8])]) -> Result<()> {
+        self.varint(u32::try_from(tags.len()).map_err(|_e| RecordError::TooLong)?);
+        for (tag, bytes) in tags {
+            self.varint(*tag);
+            self.varint(u32::try_from(bytes.len()).map_err(|_e| RecordError::TooLong)?);
+            self.bytes.put_slice(bytes);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Bytes {
         Bytes::from(self.bytes)
     }
 }

@@ -1,16 +1,14 @@
-//! `__consumer_offsets` as logs of the engine, one per partition, created when first written to.
+//! A coordinator's topic as logs of the engine, one per partition, created when first written to.
 
-use super::journal::{Entry, Journal, Replayed, Written};
+use super::{Entry, Journal, Replayed, TxnProducer, Written};
 use oncelog::batch::{Batch, BatchBuilder, DecodeLimits, MarkerKind};
 use oncelog::{
     AppendOptions, CleanupPolicy, Durability, Engine, Error, ErrorKind, Log, LogConfig, LogName,
-    Offset, Origin, ReadOptions, Result,
+    Offset, Origin, ProducerEpoch, ProducerId, ReadOptions, Result, Sequence, Verification,
+    VerificationGuard,
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-
-/// The topic that keeps groups and offsets.
-pub(super) const TOPIC: &str = "__consumer_offsets";
 
 /// Its segments are small, as Kafka's are: they are read in full at every start (G-3).
 const SEGMENT_BYTES: u32 = 104_857_600;
@@ -19,28 +17,38 @@ const BATCH_BYTES_MAX: u32 = 64 << 20;
 
 /// The engine's side of the coordinator's log.
 #[derive(Debug)]
-pub(super) struct EngineJournal {
+pub(crate) struct EngineJournal {
+    topic: &'static str,
     engine: Engine,
-    /// The id of the topic: that of the partitions there are, or a new one.
+    /// The id of the topic, for partitions that do not exist yet.
     topic_id: [u8; 16],
     logs: Mutex<BTreeMap<i32, Log>>,
 }
 
 impl EngineJournal {
-    /// The log in `engine`; a topic that does not exist yet will get `fresh_id`.
-    pub(super) fn open(engine: &Engine, fresh_id: [u8; 16]) -> Result<Self> {
-        let logs = engine.logs()?;
-        let existing = logs.iter().find(|(name, _)| name.topic() == TOPIC);
-        let topic_id = existing.map_or(fresh_id, |(_, id)| *id);
-        Ok(Self { engine: engine.clone(), topic_id, logs: Mutex::default() })
+    /// The logs of `topic` in `engine`.
+    pub(crate) fn new(engine: &Engine, topic: &'static str, topic_id: [u8; 16]) -> Self {
+        Self { topic, engine: engine.clone(), topic_id, logs: Mutex::default() }
     }
 
-    fn log(&self, partition: i32) -> Result<Log> {
+    /// The log of an open partition.
+    pub(crate) fn log(&self, partition: i32) -> Result<Log> {
         let log = self.logs.lock().get(&partition).cloned();
         log.ok_or_else(|| {
-            let context = format!("partition {partition} of {TOPIC} is not open");
+            let context = format!("partition {partition} of {} is not open", self.topic);
             Error::new(ErrorKind::NotFound, context)
         })
+    }
+
+    fn append_batch(
+        &self,
+        partition: i32,
+        batch: BatchBuilder,
+        options: &AppendOptions,
+    ) -> Result<Written> {
+        let ticket = self.log(partition)?.append(&batch.build()?, options)?;
+        let base_offset = ticket.appended().base_offset.get();
+        Ok(Written { base_offset, stored: Box::pin(async move { ticket.await.map(drop) }) })
     }
 }
 
@@ -52,13 +60,29 @@ fn config() -> LogConfig {
     config.retention_bytes = -1;
     config.cleanup_policy = CleanupPolicy::Compact;
     config.durability = Durability::Durable;
+    config.transaction_verification = true;
     config
+}
+
+fn options() -> AppendOptions {
+    let mut options = AppendOptions::default();
+    options.origin = Origin::Coordinator;
+    options.durability = Some(Durability::Durable);
+    options
+}
+
+fn batch_of(now_ms: i64, entries: &[Entry]) -> Result<BatchBuilder> {
+    let mut builder = BatchBuilder::new();
+    for entry in entries {
+        builder.append(now_ms, Some(&entry.key), entry.value.as_deref(), &[])?;
+    }
+    Ok(builder)
 }
 
 impl Journal for EngineJournal {
     fn partitions(&self) -> Result<Vec<i32>> {
         let logs = self.engine.logs()?;
-        let own = logs.iter().filter(|(name, _)| name.topic() == TOPIC);
+        let own = logs.iter().filter(|(name, _)| name.topic() == self.topic);
         Ok(own.map(|(name, _)| name.partition()).collect())
     }
 
@@ -70,7 +94,7 @@ impl Journal for EngineJournal {
         if self.is_open(partition) {
             return Ok(());
         }
-        let name = LogName::new(TOPIC, partition)?;
+        let name = LogName::new(self.topic, partition)?;
         let log = match self.engine.create_log(&name, self.topic_id, config()) {
             Err(error) if *error.kind() == ErrorKind::AlreadyExists => {
                 let log = self.engine.log(&name)?;
@@ -84,17 +108,31 @@ impl Journal for EngineJournal {
     }
 
     fn append(&self, partition: i32, now_ms: i64, entries: &[Entry]) -> Result<Written> {
-        let log = self.log(partition)?;
-        let mut builder = BatchBuilder::new();
-        for entry in entries {
-            builder.append(now_ms, Some(&entry.key), entry.value.as_deref(), &[])?;
-        }
-        let mut options = AppendOptions::default();
-        options.origin = Origin::Coordinator;
-        options.durability = Some(Durability::Durable);
-        let ticket = log.append(&builder.build()?, &options)?;
-        let base_offset = ticket.appended().base_offset.get();
-        Ok(Written { base_offset, stored: Box::pin(async move { ticket.await.map(drop) }) })
+        self.append_batch(partition, batch_of(now_ms, entries)?, &options())
+    }
+
+    fn begin_verification(
+        &self,
+        partition: i32,
+        id: ProducerId,
+        epoch: ProducerEpoch,
+    ) -> Result<Option<VerificationGuard>> {
+        self.log(partition)?.begin_verification(&Verification::new(id, epoch, Sequence::NONE))
+    }
+
+    fn append_in_transaction(
+        &self,
+        partition: i32,
+        now_ms: i64,
+        entries: &[Entry],
+        producer: TxnProducer,
+    ) -> Result<Written> {
+        let batch = batch_of(now_ms, entries)?
+            .producer(producer.id, producer.epoch, Sequence::NONE)
+            .transactional();
+        let mut options = options();
+        options.verification = producer.guard;
+        self.append_batch(partition, batch, &options)
     }
 
     fn bounds(&self, partition: i32) -> Result<(i64, i64)> {
