@@ -29,16 +29,17 @@ if not sys.prefix.startswith(str(tools.CACHE)):
     tools.python_clients()
     sys.exit(subprocess.call([tools.PYTHON, *sys.argv]))
 
-from confluent_kafka import Consumer, IsolationLevel, Producer, TopicPartition  # noqa: E402
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, Producer, TopicPartition  # noqa: E402
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # noqa: E402
 
 # Producers expire by record time, so records are not older than the run; markers carry the broker's time,
 # and segments roll by record time, so records run ahead of it.
 START_MS = int(time.time()) * 1000
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
+CLEANER_ROUND_MS = 100
 SETTINGS = (
     "num.partitions=1",
-    "log.cleaner.backoff.ms=100",
+    f"log.cleaner.backoff.ms={CLEANER_ROUND_MS}",
     "log.retention.check.interval.ms=1000",
     "log.initial.task.delay.ms=100",
     "transaction.max.timeout.ms=900000",
@@ -192,16 +193,44 @@ def delete_records(bootstrap, topic, offset):
         future.result(30)
 
 
+def wait_for_leaders(bootstrap, topics):
+    """Until the broker is known to itself and leads every partition of `topics`."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+
+    def led():
+        try:
+            cluster = admin.list_topics(timeout=5)
+        except KafkaException:
+            return False
+        found = [cluster.topics[name] for name in topics if name in cluster.topics]
+        partitions = [partition for topic in found for partition in topic.partitions.values()]
+        return cluster.brokers and len(found) == len(topics) and all(p.leader >= 0 for p in partitions)
+
+    tools.wait_until(led, 60, "the broker leads its partitions")
+
+
 def wait_for_cleaner(data):
-    """Until the cleaner has recorded that it went over the compacted log."""
-    path = data / "cleaner-offset-checkpoint"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if path.exists() and "compacted 0" in path.read_text():
-            time.sleep(3)  # It may go over it once more.
-            return
-        time.sleep(0.2)
-    raise SystemExit("the log cleaner did not run")
+    """Until the cleaner has gone over all of the compacted log but its active segment, and then left the
+    files alone in ten of its rounds: it goes over them once more to remove tombstones."""
+    folder = data / "compacted-0"
+
+    def files():
+        return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.log")}
+
+    def through():
+        path = data / "cleaner-offset-checkpoint"
+        entries = path.read_text().splitlines() if path.exists() else []
+        cleaned = [int(line.split()[2]) for line in entries if line.startswith("compacted 0 ")]
+        return cleaned == [int(Path(max(files())).stem)]
+
+    tools.wait_until(through, 60, "the log cleaner goes over the compacted log")
+    seen = [files()]
+
+    def at_rest():
+        seen.append(files())
+        return len(seen) > 10 and all(look == seen[-1] for look in seen[-11:])
+
+    tools.wait_until(at_rest, 60, "the log cleaner comes to rest", pause=CLEANER_ROUND_MS / 1000)
 
 
 def shown(data):
@@ -309,12 +338,13 @@ def main():
     target = parser.parse_args().target
     for name in ("clean", "killed"):
         shutil.rmtree(target / name, ignore_errors=True)
+    target.mkdir(parents=True, exist_ok=True)
     work = tools.CACHE / "fixture"
     shutil.rmtree(work, ignore_errors=True)
     broker = brokers.Reference(work, SETTINGS)
     try:
         broker.start()
-        time.sleep(2)
+        wait_for_leaders(broker.bootstrap, [])
         admin = AdminClient({"bootstrap.servers": broker.bootstrap})
         topics = [NewTopic(name, 1, 1, config=config) for name, config in TOPICS.items()]
         for future in admin.create_topics(topics).values():
@@ -327,7 +357,7 @@ def main():
         broker.close()
         # A second life: another leader epoch, and a transaction that stays open.
         broker.start()
-        time.sleep(2)
+        wait_for_leaders(broker.bootstrap, TOPICS)
         _plain, _first, second = fill_mixed(broker.bootstrap, 1)
         open_ = Writer(broker.bootstrap, "mixed", "none", "txn-open")
         open_.begin()
@@ -339,7 +369,7 @@ def main():
         broker.close()
         copy(broker.data_dir, target / "clean")
         broker.start()
-        time.sleep(2)
+        wait_for_leaders(broker.bootstrap, TOPICS)
         fill_mixed(broker.bootstrap, 2)
         (target / "killed.tsv").write_text(expected(broker))
         broker.kill()

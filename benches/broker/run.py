@@ -128,8 +128,6 @@ def topic_name():
     return f"bench-{uuid.uuid4().hex[:12]}"
 
 
-
-
 def delete(broker, topic):
     code = (
         "import sys; from confluent_kafka.admin import AdminClient\n"
@@ -182,10 +180,13 @@ def measure_single(run):
 
     results = run.pairs(once)
     limits = [each["p50_ms"] for each in limit[1:]]
+    tails = [each["p99_ms"] for each in limit[1:]]
     row("one 200 B record, p50", "ms", results, "p50_ms", "less", 3)
     row("one 200 B record, p99", "ms", results, "p99_ms", "less", 3)
     over = [ours["p50_ms"] - bare for ours, bare in zip(results["oncelog"], limits)]
     print(f"{'  a flushed write alone, p50':32} {'ms':8} {statistics.median(limits):.3f}", flush=True)
+    # What else the machine did shows here first: a writer that is preempted waits for a tick or two.
+    print(f"{'  a flushed write alone, p99':32} {'ms':8} {statistics.median(tails):.3f}", flush=True)
     print(f"{'  ours above it, p50':32} {'ms':8} {statistics.median(over):.3f} [{min(over):.3f}–{max(over):.3f}]")
     if run.options.mock:
         alone = run.client.run("single", "mock", "t", size, seconds)
@@ -193,7 +194,7 @@ def measure_single(run):
 
 
 def measure_start(run):
-    """Start to open port, fresh and after a clean close and a kill; memory of an idle broker."""
+    """Start to first answer, fresh and after a clean close and a kill; memory of an idle broker."""
     binary = Path(run.options.broker).resolve()
     data = run.options.work / "start"
     times = {"fresh": [], "after a clean close": [], "after a kill": []}
@@ -204,7 +205,7 @@ def measure_start(run):
             process, took, port = timed_start(binary, data)
             list_.append(took)
             if when == "fresh":
-                time.sleep(1)
+                tools.wait_until(Idle(process.pid), 30, "the broker is idle", pause=0.1)
                 resident.append(resident_mib(process.pid))
                 run.client.run("single", f"127.0.0.1:{port}", "t", 200, 0.2)
             if when == "after a clean close":
@@ -213,25 +214,37 @@ def measure_start(run):
                 process.terminate()
             process.wait()
     for when, list_ in times.items():
-        print(f"{'start to open port, ' + when:32} {'ms':8} {statistics.median(list_):.1f} [{min(list_):.1f}–{max(list_):.1f}]")
+        print(f"{'start to first answer, ' + when:32} {'ms':8} {statistics.median(list_):.1f} [{min(list_):.1f}–{max(list_):.1f}]")
     print(f"{'resident, idle after start':32} {'MiB':8} {statistics.median(resident):.1f}", flush=True)
 
 
 def timed_start(binary, data):
-    """Starts the broker; the time until a connection is accepted."""
+    """Starts the broker; the time until a request is answered, recovery and all."""
     port = brokers.free_port()
     start = time.perf_counter()
     process = subprocess.Popen(
         [binary, "serve", "--data-dir", data, "--listen", f"127.0.0.1:{port}"], stdout=subprocess.DEVNULL
     )
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return process, (time.perf_counter() - start) * 1e3, port
-        except ConnectionRefusedError:
-            if process.poll() is not None:
-                raise BenchError(f"the broker ended with status {process.returncode}") from None
-            time.sleep(0.0005)
+
+    def answers():
+        if process.poll() is not None:
+            raise BenchError(f"the broker ended with status {process.returncode}")
+        return brokers.answers(port)
+
+    tools.wait_until(answers, 60, "the broker answers", pause=0.0005)
+    return process, (time.perf_counter() - start) * 1e3, port
+
+
+class Idle:
+    """Whether a process used no processor time since the last look."""
+
+    def __init__(self, pid):
+        self.stat = Path(f"/proc/{pid}/stat")
+        self.used = None
+
+    def __call__(self):
+        before, self.used = self.used, self.stat.read_text().split()[13:15]
+        return before == self.used
 
 
 def resident_mib(pid):

@@ -337,13 +337,13 @@ impl Shared {
         if topic.internal {
             return Ok(());
         }
-        for partition in &topic.partitions {
-            let create = || self.engine.create_log(&partition.name, topic.id, topic.config.clone());
-            let log = match create() {
+        let created = self.engine.create_logs(&topic.log_names(), topic.id, &topic.config);
+        for (partition, created) in topic.partitions.iter().zip(created) {
+            let log = match created {
                 // Left over by a creation or deletion that failed half way.
                 Err(error) if *error.kind() == ErrorKind::AlreadyExists => {
                     self.engine.delete_log(&partition.name)?;
-                    create()?
+                    self.engine.create_log(&partition.name, topic.id, topic.config.clone())?
                 }
                 created => created?,
             };
@@ -377,9 +377,7 @@ impl Shared {
     /// Removes logs that no topic has. What cannot be removed now is removed by the next start, or
     /// when its name is needed.
     fn delete_logs(&self, names: &[LogName]) {
-        for name in names {
-            drop(self.engine.delete_log(name));
-        }
+        drop(self.engine.delete_logs(names));
     }
 
     fn open_log(&self, topic: &Topic, index: i32) -> Result<Log> {
@@ -468,12 +466,10 @@ impl Shared {
             return Ok(());
         }
         let found: HashSet<i32> = found.iter().copied().collect();
-        for partition in &topic.partitions {
-            if !found.contains(&partition.name.partition()) {
-                self.engine.create_log(&partition.name, topic.id, topic.config.clone())?;
-            }
-        }
-        Ok(())
+        let mut missing = topic.log_names();
+        missing.retain(|name| !found.contains(&name.partition()));
+        let created = self.engine.create_logs(&missing, topic.id, &topic.config);
+        created.into_iter().try_for_each(|log| log.map(drop))
     }
 }
 

@@ -4,9 +4,9 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import threading
-import time
 import uuid
 from pathlib import Path
 
@@ -14,6 +14,10 @@ from . import tools
 
 READY_SECONDS = 60
 CLOSE_SECONDS = 60
+
+
+# ApiVersions 0, numbered 1, from a client without a name.
+API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 1, -1)
 
 
 class BrokerError(Exception):
@@ -24,6 +28,17 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def answers(port):
+    """Whether the broker on a port answers a request: a port that is open may still be nobody's to serve."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1) as connection:
+            connection.sendall(API_VERSIONS)
+            connection.settimeout(READY_SECONDS)
+            return len(connection.recv(4)) > 0
+    except OSError:
+        return False
 
 
 class Broker:
@@ -174,21 +189,16 @@ class Reference(Broker):
             stdout=open(self.log_path, "ab"),
             stderr=subprocess.STDOUT,
         )
-        deadline = time.monotonic() + READY_SECONDS
-        while not self.listening():
-            self.ensure_running()
-            if time.monotonic() > deadline:
-                self.reap()
-                raise BrokerError(f"{self.name} opened no port in {READY_SECONDS} s\n{self.tail()}")
-            time.sleep(0.02)
+        try:
+            tools.wait_until(self.listening, READY_SECONDS, f"{self.name} opens its port")
+        except tools.ToolError as error:
+            self.reap()
+            raise BrokerError(f"{error}\n{self.tail()}") from None
         self.ready_line = f"{self.name} on {self.bootstrap}"
 
     def listening(self):
-        try:
-            socket.create_connection(("127.0.0.1", self.port), 1).close()
-            return True
-        except OSError:
-            return False
+        self.ensure_running()
+        return answers(self.port)
 
 
 def remove(folder):

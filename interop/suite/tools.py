@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent
@@ -31,6 +32,18 @@ def run(command, **options):
     if done.returncode != 0:
         text = done.stdout.decode(errors="replace")[-4000:]
         raise ToolError(f"{' '.join(map(str, command))} ended with {done.returncode}:\n{text}")
+
+
+def wait_until(condition, seconds, what, pause=0.02):
+    """The first true answer of `condition`, which is asked again and again for so long."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise ToolError(f"not within {seconds} s: {what}")
+        time.sleep(pause)
 
 
 def need(command, package):

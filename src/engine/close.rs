@@ -1,16 +1,11 @@
 //! The clean close: every log written out, then the data directories' checkpoints, then their marks.
 
 use super::EngineInner;
+use super::abreast::for_all;
 use super::directory::DataDirectory;
 use super::registry::Slot;
 use crate::checkpoint::{CLEAN_SHUTDOWN, CLEAN_SHUTDOWN_BODY};
 use crate::error::Result;
-use parking_lot::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-
-/// Threads that close logs beside the caller's.
-const CLOSERS: usize = 15;
 
 impl EngineInner {
     pub(super) fn close(&self) -> Result<()> {
@@ -20,7 +15,18 @@ impl EngineInner {
         let ended = self.transactions.close();
         self.stop_threads();
         // With a transaction undecided no directory is in order, whatever its own logs say.
-        let outcomes = self.close_logs(vec![ended; self.shared.directories.len()]);
+        let mut outcomes = vec![ended; self.shared.directories.len()];
+        let slots = self.registry.all();
+        let background = self.shared.options.background;
+        let closed = for_all(background, &slots, |slot| self.close_log(slot));
+        for (slot, closed) in slots.iter().zip(closed) {
+            // A directory with one log that is not in order is not marked; its others still are
+            // closed, which leaves recovery less to do.
+            let outcome = &mut outcomes[slot.directory];
+            if outcome.is_ok() {
+                *outcome = closed;
+            }
+        }
         let mut first = Ok(());
         for (directory, outcome) in self.shared.directories.iter().zip(outcomes) {
             let marked = outcome.and_then(|()| self.mark_clean(directory));
@@ -30,37 +36,6 @@ impl EngineInner {
             first = first.and(marked);
         }
         first
-    }
-
-    /// Closes every log; adds what went wrong to the outcomes of their directories.
-    ///
-    /// Several at once, unless an embedder wants no threads of the engine: a file system commits the
-    /// flushes that come while it is busy with another one together.
-    fn close_logs(&self, outcomes: Vec<Result<()>>) -> Vec<Result<()>> {
-        let slots = self.registry.all();
-        let next = AtomicUsize::new(0);
-        let outcomes = Mutex::new(outcomes);
-        let work = || {
-            while let Some(slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) {
-                // A directory with one log that is not in order is not marked; its others still are
-                // closed, which leaves recovery less to do.
-                let closed = self.close_log(slot);
-                let outcome = &mut outcomes.lock()[slot.directory];
-                if outcome.is_ok() {
-                    *outcome = closed;
-                }
-            }
-        };
-        let helpers = if self.shared.options.background { CLOSERS.min(slots.len()) } else { 0 };
-        thread::scope(|scope| {
-            for _ in 0..helpers {
-                let closer = thread::Builder::new().name("oncelog-close".to_owned());
-                // Without it the others have more to do.
-                drop(closer.spawn_scoped(scope, work));
-            }
-            work();
-        });
-        outcomes.into_inner()
     }
 
     /// Waits for whoever works on the log; nobody loads it afterwards.

@@ -1,6 +1,7 @@
 //! Creating, loading and deleting logs, each under its slot's work lock.
 
 use super::EngineInner;
+use super::abreast::for_all;
 use super::directory::DataDirectory;
 use super::identity::random_id;
 use super::registry::{Found, Registry, Slot};
@@ -180,13 +181,18 @@ impl EngineInner {
         Ok(if id == [0; 16] { id } else { *slot.id.get_or_init(|| id) })
     }
 
-    /// Loads every log of the directories that were not closed in order.
+    /// Loads every log of the directories that were not closed in order, several at a time.
     pub(super) fn recover_unclean(&self) -> Result<()> {
+        let mut unclean = Vec::new();
         for slot in self.registry.all() {
             if matches!(slot.find()?, Found::Unloaded { clean: false }) {
-                self.load(&slot)?;
+                unclean.push(slot);
             }
         }
+        let background = self.shared.options.background;
+        let loaded = for_all(background, &unclean, |slot| self.load(slot).map(drop));
+        loaded.into_iter().collect::<Result<()>>()?;
+        self.reports.lock().sort_by_cached_key(|report| report.log.to_string());
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! An engine: data directories, the registry of their logs, and the work done in the background.
 
+mod abreast;
 mod clock;
 mod close;
 mod directory;
@@ -134,6 +135,22 @@ impl Engine {
         Ok(Self { inner })
     }
 
+    /// [`Engine::create_log`] for each of `names`, several at a time: their flushes are shared.
+    /// Outcomes in the order of the names; one that fails changes nothing for the others.
+    ///
+    /// # Errors
+    /// In each outcome, as [`Engine::create_log`].
+    pub fn create_logs(
+        &self,
+        names: &[LogName],
+        id: [u8; 16],
+        config: &LogConfig,
+    ) -> Vec<Result<Log>> {
+        abreast::for_all(self.inner.shared.options.background, names, |name| {
+            self.create_log(name, id, config.clone())
+        })
+    }
+
     /// Creates a log of the topic with the 16-byte `id`; durable when this returns. The data
     /// directory with the fewest logs gets it.
     ///
@@ -176,6 +193,24 @@ impl Engine {
         // What decisions say of the log must not matter any more when it is gone.
         let _settled = self.inner.transactions.settle()?;
         self.inner.delete(name)
+    }
+
+    /// [`Engine::delete_log`] for each of `names`, several at a time. Outcomes in the order of the
+    /// names; one that fails changes nothing for the others.
+    ///
+    /// # Errors
+    /// In each outcome, as [`Engine::delete_log`].
+    pub fn delete_logs(&self, names: &[LogName]) -> Vec<Result<()>> {
+        // Held until all are gone, by this thread.
+        let (_settled, failed) = match self.inner.transactions.settle() {
+            Ok(gate) => (Some(gate), None),
+            Err(error) => (None, Some(error)),
+        };
+        abreast::for_all(self.inner.shared.options.background, names, |name| {
+            check_name(name)?;
+            failed.clone().map_or(Ok(()), Err)?;
+            self.inner.delete(name)
+        })
     }
 
     /// Lets `veto` hold retention back.

@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -42,6 +42,48 @@ fn within_a_minute<T: Send>(what: &str, work: impl FnOnce() -> T + Send) -> T {
         }
         worker.join().unwrap()
     })
+}
+
+// A thousand logs that a kill left behind would else be as many flushes, one after the other.
+#[test]
+fn logs_are_recovered_side_by_side() {
+    let disk = SimDisk::new(1);
+    {
+        let engine = Engine::open_with(options(), disk.io()).unwrap();
+        let names: Vec<LogName> = [0, 1, 0].into_iter().map(log_name).collect();
+        let created = engine.create_logs(&names, ID, &LogConfig::default());
+        let twice = created[2].as_ref().unwrap_err();
+        assert_eq!(*twice.kind(), ErrorKind::AlreadyExists);
+        for log in created.into_iter().flatten() {
+            append(&log, &plain(&[&log.name().to_string()])).unwrap();
+        }
+    }
+    let disk = disk.kill();
+    let (hooked, io) = Hooked::over(&disk);
+    let (meeting, met) = (Barrier::new(2), [AtomicBool::new(false), AtomicBool::new(false)]);
+    hooked.before_list(move |path| {
+        for (partition, has_met) in met.iter().enumerate() {
+            let is_it = path == Path::new(&format!("/data/t-{partition}"));
+            // Neither load goes on before the other has begun.
+            if is_it && !has_met.swap(true, Ordering::Relaxed) {
+                meeting.wait();
+            }
+        }
+    });
+    let mut options = options();
+    options.background = true;
+    let engine = within_a_minute("a recovery of two logs", || Engine::open_with(options, io));
+    let engine = engine.unwrap();
+    for partition in 0..2 {
+        let log = engine.log(&log_name(partition)).unwrap();
+        assert_eq!(values(&log, 0, ALL), [(0, log_name(partition).to_string())]);
+    }
+    let names: Vec<LogName> = [0, 7, 1].into_iter().map(log_name).collect();
+    let deleted = engine.delete_logs(&names);
+    assert_eq!(*deleted[1].as_ref().unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(deleted[0].is_ok() && deleted[2].is_ok());
+    assert_eq!(engine.logs().unwrap(), []);
+    engine.close().unwrap();
 }
 
 #[test]
