@@ -14,7 +14,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let info = engine.storage_info();
     println!("backend: {} ({})", info.backend, info.reason);
 
-    let log = engine.create_log(&LogName::new("orders", 0)?, [1; 16], LogConfig::default())?;
+    let log = engine.open_log(&LogName::new("orders", 0)?, LogConfig::default())?;
     let mut builder = BatchBuilder::new();
     builder.append(1_700_000_000_000, Some(b"anna"), Some(b"tea"), &[])?;
     builder.append(1_700_000_000_005, Some(b"ben"), Some(b"coffee"), &[])?;

@@ -23,7 +23,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
 
 fn write_until_killed(options: &EngineOptions) -> Result<(), Box<dyn Error>> {
     let engine = Engine::open(options.clone())?;
-    let log = engine.create_log(&LogName::new("crash", 0)?, [1; 16], LogConfig::default())?;
+    let log = engine.open_log(&LogName::new("crash", 0)?, LogConfig::default())?;
     loop {
         let mut builder = BatchBuilder::new();
         builder.append(1_700_000_000_000, None, Some(b"still here"), &[])?;

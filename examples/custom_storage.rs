@@ -66,7 +66,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let engine = Engine::open_with(EngineOptions::new(directory.path()), io)?;
     println!("backend: {:?}", engine.storage_info());
 
-    let log = engine.create_log(&LogName::new("counted", 0)?, [1; 16], LogConfig::default())?;
+    let log = engine.open_log(&LogName::new("counted", 0)?, LogConfig::default())?;
     let mut builder = BatchBuilder::new();
     builder.append(1_700_000_000_000, None, Some(b"one of many"), &[])?;
     let batch = builder.build()?;

@@ -24,7 +24,7 @@ fn write_ticks(log: &Log) -> oncelog::Result<()> {
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let engine = Engine::open(EngineOptions::new(directory.path()))?;
-    let log = engine.create_log(&LogName::new("ticks", 0)?, [1; 16], LogConfig::default())?;
+    let log = engine.open_log(&LogName::new("ticks", 0)?, LogConfig::default())?;
 
     let mut reader = log.batches(Offset::ZERO, Isolation::ReadUncommitted);
     assert!(reader.next_timeout(Duration::ZERO)?.is_none(), "nothing is there yet");

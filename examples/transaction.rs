@@ -62,7 +62,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
         [LogName::new("orders", 0)?, LogName::new("debits", 0)?, LogName::new("credits", 0)?];
 
     let engine = Engine::open(options.clone())?;
-    let create = |name| engine.create_log(name, [1; 16], LogConfig::default());
+    let create = |name| engine.open_log(name, LogConfig::default());
     let logs = [create(&names[0])?, create(&names[1])?, create(&names[2])?];
     for order in ["tea", "milk", "honey"] {
         logs[0].append(&record(order)?.build()?, &AppendOptions::default())?.wait()?;

@@ -6,14 +6,18 @@
 //! - a thread that waits for its own append *leads*: it does the group's I/O itself, in line, so a
 //!   lone writer pays one device write and no hand-off;
 //! - when only tasks (futures) wait, the directory's commit thread leads, unless a task lends its
-//!   own thread for one group ([`Committer::try_lead`]).
+//!   own thread for one group ([`Committer::try_lead`]);
+//! - where there is no commit thread (the embedder wanted none, or the engine was dropped), a poll
+//!   leads ([`Committer::attend`]): a task that blocks its thread for one group is better than one
+//!   that nobody ever wakes.
 //!
 //! A leader that ends its group while more is staged hands the lead on: to one waiting thread if
-//! there is one, else to the commit thread. Nobody else is woken for it.
+//! there is one, else to the commit thread. Nobody else is woken for it. Without a commit thread the
+//! leader goes on itself if a task asked for it.
 
 use crate::io::{Storage, WriteOp};
 use crate::log::LogInner;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +46,10 @@ struct Inner {
     seats: VecDeque<Arc<Seat>>,
     /// The commit thread is asked to lead as soon as nobody else does.
     kicked: bool,
+    /// There is a commit thread.
+    served: bool,
+    /// There is none, and a task went to sleep while a group was under way.
+    asked: bool,
     stopped: bool,
 }
 
@@ -76,6 +84,23 @@ impl Committer {
         }
     }
 
+    /// What a task does before it goes to sleep: asks the commit thread, or, where there is none, leads
+    /// a group itself. Whether it did, and should look again.
+    pub(crate) fn attend(&self) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.served {
+            drop(inner);
+            self.kick();
+            return false;
+        }
+        if inner.leading || inner.dirty.is_empty() {
+            inner.asked = inner.leading;
+            return false;
+        }
+        self.lead(inner);
+        true
+    }
+
     /// Blocks until `done`, leading groups when nobody else does. Whoever makes `done` true unparks
     /// this thread.
     pub(crate) fn wait_until(&self, done: impl Fn() -> bool) {
@@ -107,8 +132,11 @@ impl Committer {
         // A summons that crossed with this thread's own success must not get lost.
         if seated {
             let inner = self.inner.lock();
-            if seat.summoned.load(Ordering::Relaxed) {
-                self.hand_over(inner);
+            if seat.summoned.load(Ordering::Relaxed)
+                && !inner.leading
+                && let Some(owed) = self.hand_over(inner)
+            {
+                self.lead(owed);
             }
         }
     }
@@ -147,41 +175,55 @@ impl Committer {
         let result = action();
         let mut inner = self.inner.lock();
         inner.leading = false;
-        self.hand_over(inner);
+        if let Some(owed) = self.hand_over(inner) {
+            self.lead(owed);
+        }
         result
     }
 
     /// Takes the queue as one group, carries it out, and hands the lead on.
-    fn lead(&self, mut inner: parking_lot::MutexGuard<'_, Inner>) {
-        inner.leading = true;
-        // Whoever asked for a group gets this one.
-        inner.kicked = false;
-        let group = std::mem::take(&mut inner.dirty);
-        drop(inner);
-        self.commit(group);
-        let mut inner = self.inner.lock();
-        inner.leading = false;
-        self.hand_over(inner);
+    fn lead<'a>(&'a self, mut inner: MutexGuard<'a, Inner>) {
+        loop {
+            inner.leading = true;
+            // Whoever asked for a group gets this one.
+            inner.kicked = false;
+            inner.asked = false;
+            let group = std::mem::take(&mut inner.dirty);
+            drop(inner);
+            self.commit(group);
+            inner = self.inner.lock();
+            inner.leading = false;
+            match self.hand_over(inner) {
+                None => return,
+                Some(owed) => inner = owed,
+            }
+        }
     }
 
-    fn hand_over(&self, mut inner: parking_lot::MutexGuard<'_, Inner>) {
+    /// Gives what is queued to somebody else; to the caller, if a task asked for it and there is nobody.
+    fn hand_over<'a>(&'a self, mut inner: MutexGuard<'a, Inner>) -> Option<MutexGuard<'a, Inner>> {
         self.idle.notify_all();
         if inner.dirty.is_empty() {
             // Served meanwhile. Left standing, it would make the next kick look superfluous.
             inner.kicked = false;
-            return;
+            inner.asked = false;
+            return None;
         }
         while let Some(seat) = inner.seats.pop_front() {
             if seat.live.load(Ordering::Relaxed) {
                 seat.summoned.store(true, Ordering::Relaxed);
                 drop(inner);
                 seat.thread.unpark();
-                return;
+                return None;
             }
+        }
+        if !inner.served {
+            return inner.asked.then_some(inner);
         }
         inner.kicked = true;
         drop(inner);
         self.work.notify_one();
+        None
     }
 
     /// One group: every log's staged bytes in one call to the storage, then every log's outcome.
@@ -222,9 +264,12 @@ impl Committer {
                 self.work.wait(&mut inner);
             }
             if inner.stopped {
+                // What it was asked for before comes first: a ticket that is dropped cancels nothing.
+                if inner.kicked && !inner.leading {
+                    self.lead(inner);
+                }
                 return;
             }
-            inner.kicked = false;
             self.lead(inner);
         }
     }
@@ -232,12 +277,17 @@ impl Committer {
     /// Starts the commit thread.
     pub(crate) fn spawn(self: &Arc<Self>, name: String) -> io::Result<thread::JoinHandle<()>> {
         let this = Arc::clone(self);
-        thread::Builder::new().name(name).spawn(move || this.serve())
+        let thread = thread::Builder::new().name(name).spawn(move || this.serve())?;
+        self.inner.lock().served = true;
+        Ok(thread)
     }
 
     /// Ends [`Committer::serve`].
     pub(crate) fn stop(&self) {
-        self.inner.lock().stopped = true;
+        let mut inner = self.inner.lock();
+        inner.stopped = true;
+        inner.served = false;
+        drop(inner);
         self.work.notify_all();
     }
 }

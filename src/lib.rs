@@ -12,7 +12,7 @@
 //! # let directory = tempfile::tempdir().expect("a temporary directory");
 //! # let path = directory.path();
 //! let engine = Engine::open(EngineOptions::new(path))?;
-//! let log = engine.create_log(&LogName::new("orders", 0)?, [1; 16], LogConfig::default())?;
+//! let log = engine.open_log(&LogName::new("orders", 0)?, LogConfig::default())?;
 //!
 //! let mut batch = BatchBuilder::new();
 //! batch.append(1_700_000_000_000, Some(b"anna"), Some(b"tea"), &[])?;

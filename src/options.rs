@@ -1,6 +1,7 @@
 //! Options of an engine and of its logs: what each means, its default, its bounds, and what gets
 //! worse when it is raised.
 
+use crate::batch::HEADER_BYTES;
 use crate::error::{Error, ErrorKind, Result};
 use std::fmt;
 use std::path::PathBuf;
@@ -60,8 +61,13 @@ pub enum CleanupPolicy {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EngineOptions {
-    /// Data directories; created if missing. At least one.
+    /// Data directories; created if missing. At least one, each once. They belong together from their
+    /// first use on: more may be added later, none left out.
     pub directories: Vec<PathBuf>,
+    /// Opens although a directory that was used together with these is not among them. Its logs, and
+    /// whatever transactions it had decided, are given up for good: a directory that comes back later is
+    /// refused if a log is in two. Default false: [`ErrorKind::WrongDirectory`].
+    pub accept_missing_directories: bool,
     /// The cluster this engine belongs to. `None`, the default, takes over what the directories say
     /// (`meta.properties`, as Kafka writes it), and a random id for new ones. Otherwise a directory
     /// of another cluster is refused with [`ErrorKind::WrongDirectory`].
@@ -74,19 +80,20 @@ pub struct EngineOptions {
     /// What retention may remove of a log is remembered with it and counts more.
     pub log: LogConfig,
     /// Bytes that may be staged and not yet written, over all logs, before appends are refused
-    /// with [`ErrorKind::Busy`]. Default 256 MiB, at least 1 MiB. Raising it costs memory.
+    /// with [`ErrorKind::Busy`]. Default 256 MiB; 1 MiB to 1 TiB. Raising it costs memory.
     pub staged_bytes_max: u64,
     /// Free bytes of a data directory that appends leave alone: one that would use them is refused
     /// with [`ErrorKind::DiskFull`], in the logs of that directory only. Appends of a coordinator,
     /// checkpoints and the clean close may still use them. Service resumes with the first append
-    /// after space returned. Default 64 MiB. Raising it wastes space; lowering it leaves less for
+    /// after space returned. Default 64 MiB; any number, 0 for no reserve. Raising it wastes space; lowering it leaves less for
     /// the bytes nobody counts (indexes, checkpoints, other programs), and a write that finds no
     /// space poisons its log.
     pub reserve_bytes: u64,
     /// Bytes appended to one log between two checkpoints: the work of a restart after a kill.
-    /// Default 64 MiB. Raising it slows recovery; lowering it writes checkpoints more often.
+    /// Default 64 MiB; at least 1. Raising it slows recovery; lowering it writes checkpoints more often.
     pub checkpoint_bytes: u64,
-    /// Producers remembered per log. Default 1,000,000. Each takes about 250 bytes.
+    /// Producers remembered per log. Default 1,000,000; at least 1. Each takes about 250 bytes, in
+    /// memory and in every checkpoint.
     pub producers_max: usize,
     /// Sealed segments, over all logs, that may have their file open for readers: each has one
     /// descriptor, and one map of the file where there are maps. Beyond that the one not used for longest
@@ -95,9 +102,10 @@ pub struct EngineOptions {
     /// are read in turn. Active segments do not count.
     pub open_segments_max: usize,
     /// Whether the engine starts its own threads (one per data directory for commits that no
-    /// thread waits for, one for maintenance). Default true. Without them the embedder waits for
-    /// its appends on threads of its own and calls [`Engine::tick`](crate::Engine::tick); a
-    /// simulation does that to stay deterministic.
+    /// thread waits for, one for maintenance). Default true. Without them whoever waits for an append,
+    /// on a thread or in a task, does the disk's work, and the embedder calls
+    /// [`Engine::tick`](crate::Engine::tick), which also writes what nobody waits for; a simulation does
+    /// that to stay deterministic.
     pub background: bool,
     /// Bugs to plant, to prove that a test would notice them.
     #[cfg(any(test, feature = "test-util"))]
@@ -110,6 +118,7 @@ impl EngineOptions {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directories: vec![directory.into()],
+            accept_missing_directories: false,
             cluster_id: None,
             node_id: None,
             backend: Backend::Auto,
@@ -135,22 +144,34 @@ impl EngineOptions {
         if self.directories.is_empty() {
             return wrong("directories is empty; an engine needs at least one".to_owned());
         }
+        for (index, path) in self.directories.iter().enumerate() {
+            if self.directories.iter().take(index).any(|other| other == path) {
+                return wrong(format!("directories lists {} twice", path.display()));
+            }
+        }
         if self.cluster_id.as_ref().is_some_and(String::is_empty) {
             return wrong(
                 "cluster_id is empty; leave it out to take over the directories'".to_owned(),
             );
         }
         if let Some(node_id) = self.node_id.filter(|id| *id < 0) {
-            return wrong(format!("node_id = {node_id} is negative"));
+            return wrong(format!("node_id = {node_id} is outside 0..={}", i32::MAX));
         }
-        if self.staged_bytes_max < 1 << 20 {
-            return wrong(format!("staged_bytes_max = {} is below 1 MiB", self.staged_bytes_max));
+        let staged = (1 << 20)..=(1 << 40);
+        if !staged.contains(&self.staged_bytes_max) {
+            return wrong(format!(
+                "staged_bytes_max = {} is outside {staged:?}",
+                self.staged_bytes_max
+            ));
+        }
+        if self.checkpoint_bytes == 0 {
+            return wrong(format!("checkpoint_bytes = 0 is outside 1..={}", u64::MAX));
         }
         if self.open_segments_max == 0 {
             return wrong("open_segments_max = 0; a reader needs one".to_owned());
         }
         if self.producers_max == 0 {
-            return wrong("producers_max = 0; at least one must fit".to_owned());
+            return wrong(format!("producers_max = 0 is outside 1..={}", usize::MAX));
         }
         Ok(())
     }
@@ -168,34 +189,41 @@ impl EngineOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogConfig {
-    /// Size at which a segment is rolled, in bytes. Default 1 GiB; 4 KiB to 2 GiB − 1.
+    /// Size at which a segment is rolled, in bytes. Default 1 GiB; 4096 to 2 GiB − 1. Raising it makes
+    /// retention coarser; lowering it makes more files.
     pub segment_bytes: u32,
-    /// Age, by record time, at which a segment is rolled, in ms. Default 7 days.
+    /// Age, by record time, at which a segment is rolled, in ms. Default 7 days; at least 1. As
+    /// `segment_bytes`.
     pub segment_ms: i64,
-    /// Size of an offset index at which a segment is rolled, in bytes. Default 10 MiB.
+    /// Size of an offset index at which a segment is rolled, in bytes. Default 10 MiB; 32 to 2 GiB − 1.
     pub segment_index_bytes: u32,
-    /// Bytes of log between two index entries. Default 4096.
+    /// Bytes of log between two index entries. Default 4096; 0 (every batch) to 2 GiB − 1. Raising it
+    /// makes reads from the middle of a segment walk further; lowering it makes larger indexes.
     pub index_interval_bytes: u32,
-    /// Largest batch accepted, in bytes. Default 1,048,588.
+    /// Largest batch accepted, in bytes. Default 1,048,588; 61, an empty batch, to 2 GiB − 1. Raising it
+    /// lets one batch take that much memory in readers, too.
     pub max_message_bytes: u32,
-    /// Age, by record time, after which a segment may be removed, in ms; −1 never. Default 7 days.
+    /// Age, by record time, after which a segment may be removed, in ms; −1 never. Default 7 days; at
+    /// least −1.
     pub retention_ms: i64,
-    /// Log size above which old segments may be removed, in bytes; −1 never. Default −1.
+    /// Log size above which old segments may be removed, in bytes; −1 never. Default −1; at least −1.
     pub retention_bytes: i64,
     /// What retention may remove. Default [`CleanupPolicy::Delete`].
     pub cleanup_policy: CleanupPolicy,
     /// Whose time timestamps are. Default [`TimestampType::CreateTime`].
     pub timestamp_type: TimestampType,
-    /// How far in the past a record's timestamp may lie, in ms. Default unlimited.
+    /// How far in the past a record's timestamp may lie, in ms. Default unlimited; at least 0.
     pub timestamp_before_max_ms: i64,
-    /// How far in the future a record's timestamp may lie, in ms. Default one hour.
+    /// How far in the future a record's timestamp may lie, in ms. Default one hour; at least 0. Raising
+    /// it lets a producer with a wrong clock keep its segment from retention by age.
     pub timestamp_after_max_ms: i64,
     /// How long the files of a removed segment stay, renamed to `.deleted`, in ms: time to take a
     /// mistaken retention back by hand. Readers do not need it: what they hold stays valid. Cut short
-    /// when the data directory is full, and by the next load of the log. Default 1 min.
+    /// when the data directory is full, and by the next load of the log. Default 1 min; at least 0.
     pub file_delete_delay_ms: i64,
     /// After this long without a batch a producer is forgotten, but never while its last batch is
-    /// still in the log, in ms. Default one day.
+    /// still in the log, in ms. Default one day; at least 1. Raising it costs memory; lowering it
+    /// shortens the time in which a retry is recognised.
     pub producer_id_expiration_ms: i64,
     /// Whether the first batch of a transaction needs a
     /// [verification](crate::Log::begin_verification), so that a late one cannot open a transaction
@@ -258,7 +286,15 @@ impl LogConfig {
     /// # Errors
     /// [`ErrorKind::Invalid`], naming the field, its value and its bounds.
     pub fn validate(&self) -> Result<()> {
-        let bounds: [(&str, i64, i64, i64); 6] = [
+        const EMPTY_BATCH: i64 = 61;
+        const { assert!(EMPTY_BATCH.cast_unsigned() == HEADER_BYTES as u64) };
+        let bytes_max = i64::from(i32::MAX);
+        let bounds: [(&str, i64, i64, i64); 11] = [
+            ("index_interval_bytes", i64::from(self.index_interval_bytes), 0, bytes_max),
+            ("max_message_bytes", i64::from(self.max_message_bytes), EMPTY_BATCH, bytes_max),
+            ("timestamp_before_max_ms", self.timestamp_before_max_ms, 0, i64::MAX),
+            ("timestamp_after_max_ms", self.timestamp_after_max_ms, 0, i64::MAX),
+            ("producer_id_expiration_ms", self.producer_id_expiration_ms, 1, i64::MAX),
             ("segment_bytes", i64::from(self.segment_bytes), 4096, i64::from(i32::MAX)),
             ("segment_ms", self.segment_ms, 1, i64::MAX),
             ("segment_index_bytes", i64::from(self.segment_index_bytes), 32, i64::from(i32::MAX)),

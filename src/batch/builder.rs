@@ -105,6 +105,9 @@ impl BatchBuilder {
     /// # Errors
     /// [`ErrorKind::BatchTooLarge`] if the batch, uncompressed, could come to more than
     /// 2,147,483,647 bytes. The record is not in the batch then; those before it are.
+    ///
+    /// # Complexity
+    /// O(size of the record), to copy it.
     pub fn append(
         &mut self,
         timestamp_ms: i64,
@@ -156,6 +159,9 @@ impl BatchBuilder {
     /// [`ErrorKind::Invalid`] if no record was added; [`ErrorKind::UnsupportedCompression`] if the
     /// codec is not compiled in; [`ErrorKind::BatchTooLarge`] if compression made the batch larger
     /// than 2,147,483,647 bytes.
+    ///
+    /// # Complexity
+    /// O(size), for the checksum; besides, what the codec takes.
     pub fn build(self) -> Result<Bytes> {
         if self.is_empty() {
             return Err(Error::new(ErrorKind::Invalid, "a batch needs at least one record"));

@@ -85,8 +85,11 @@ impl<'a> Batch<'a> {
     /// of an append are [`validate`].
     ///
     /// # Errors
-    /// [`ParseError::Incomplete`] if more bytes could make it a batch; otherwise
-    /// [`ParseError::Malformed`] or [`ParseError::Magic`].
+    /// [`ParseError::Incomplete`] if more bytes could make it a batch: read on. Otherwise
+    /// [`ParseError::Malformed`] or [`ParseError::Magic`]: it is none, and never will be.
+    ///
+    /// # Complexity
+    /// O(1): only the header is looked at.
     pub fn parse(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), ParseError> {
         // A batch of an older format may be smaller than our header; it is refused for its format.
         const LEGACY_LENGTH_MIN: i32 = 14;

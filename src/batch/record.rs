@@ -13,8 +13,13 @@ impl<'a> Batch<'a> {
     /// The records, decompressed if need be. The checksum is not checked here.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidBatch`] if the records cannot be decompressed within `limits`;
-    /// [`ErrorKind::UnsupportedCompression`] for a codec that is unknown or not compiled in.
+    /// [`ErrorKind::InvalidBatch`] if the records cannot be decompressed within `limits`: raise those, or
+    /// step over the batch. [`ErrorKind::UnsupportedCompression`] for a codec that is unknown or not
+    /// compiled in (the feature `compression`).
+    ///
+    /// # Complexity
+    /// O(1) without compression: records are decoded one by one as they are asked for. Else everything is
+    /// decompressed into memory at once.
     pub fn records(&self, limits: &DecodeLimits) -> Result<Records<'a>> {
         let stored = self.records_bytes();
         let payload = match self.compression()? {

@@ -1,7 +1,11 @@
-//! Who a log and a data directory are: `partition.metadata` and `meta.properties`.
+//! Who a log and a data directory are: `partition.metadata` and `meta.properties`; which directories
+//! belong together.
 
-use super::{TextDamage, VERSION, base64, check_version, properties, utf8};
-use std::collections::BTreeMap;
+use super::{
+    TextDamage, VERSION, base64, check_version, checkpoint_lines, encode_checkpoint, properties,
+    utf8,
+};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The id of a log's topic (D-50).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,30 @@ impl PartitionMetadata {
 fn value_of<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     let (found, value) = line.split_once(':')?;
     (found.trim() == name).then(|| value.trim())
+}
+
+/// The ids of data directories that belong together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DirectoryIds {
+    /// The ids, the directory's own among them.
+    pub(crate) ids: BTreeSet<[u8; 16]>,
+}
+
+impl DirectoryIds {
+    /// The whole file: a checkpoint with one id per line, in order.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        encode_checkpoint(self.ids.iter().map(|id| base64::encode(*id)))
+    }
+
+    /// Reads a file.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, TextDamage> {
+        let entry = |(number, line): (usize, &str)| {
+            let damage = || TextDamage::malformed(number, "an id of 22 characters");
+            base64::decode(line.trim()).ok_or_else(damage)
+        };
+        let ids = checkpoint_lines(bytes)?.map(entry).collect::<Result<_, _>>()?;
+        Ok(Self { ids })
+    }
 }
 
 /// The owner of a data directory (D-52).

@@ -17,7 +17,7 @@ mod properties;
 mod tests;
 
 pub(crate) use base64::encode as encode_id;
-pub(crate) use identity::{MetaProperties, PartitionMetadata};
+pub(crate) use identity::{DirectoryIds, MetaProperties, PartitionMetadata};
 pub(crate) use offsets::OffsetCheckpoint;
 
 use crate::error::{Error, ErrorKind};
@@ -43,6 +43,9 @@ pub(crate) const CLEANER_CHECKPOINT: &str = "cleaner-offset-checkpoint";
 
 /// Who the data directory belongs to (D-52).
 pub(crate) const META_PROPERTIES: &str = "meta.properties";
+
+/// Which data directories belong together.
+pub(crate) const DIRECTORIES: &str = "oncelog.directories";
 
 /// There only after an orderly stop (D-51).
 pub(crate) const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
@@ -197,12 +200,13 @@ pub(crate) fn read_file(
 
 /// Whether `name` is that of a file of ours while it is written.
 pub(crate) fn is_temporary(name: &str) -> bool {
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 9] = [
         RECOVERY_POINT_CHECKPOINT,
         HIGH_WATERMARK_CHECKPOINT,
         LOG_START_CHECKPOINT,
         CLEANER_CHECKPOINT,
         META_PROPERTIES,
+        DIRECTORIES,
         CLEAN_SHUTDOWN,
         LEADER_EPOCH_CHECKPOINT,
         PARTITION_METADATA,

@@ -56,14 +56,16 @@ impl Checkpoints {
 }
 
 impl DataDirectory {
-    pub(super) fn open(options: &EngineOptions, io: &Io, path: &Path) -> Result<(Self, bool)> {
+    /// Opens one of the `options`' directories; whether it was closed in order.
+    pub(super) fn open(options: &EngineOptions, io: &Io, index: usize) -> Result<(Self, bool)> {
+        let path = options.directories.get(index).map_or_else(|| Path::new(""), PathBuf::as_path);
         let failed = |e| Error::io(format!("open the data directory {}", path.display()), e);
         let storage = &io.storage;
         create_durably(storage.as_ref(), path).map_err(failed)?;
         let lock = storage.lock_dir(path).map_err(|e| match e.kind() {
             io::ErrorKind::WouldBlock => Error::with_source(
                 ErrorKind::Locked,
-                format!("{} is in use by another engine", path.display()),
+                format!("{} is in use by {}", path.display(), other_user(index)),
                 e,
             ),
             _ => failed(e),
@@ -161,6 +163,12 @@ impl DataDirectory {
             error
         })
     }
+}
+
+/// Who has a directory open that cannot be locked.
+fn other_user(index: usize) -> &'static str {
+    // Names that differ may lead to one directory, by a link.
+    if index == 0 { "another engine" } else { "another engine, or listed before by another name" }
 }
 
 /// Creates a directory with its parents and makes all their names durable.

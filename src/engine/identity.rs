@@ -3,6 +3,7 @@
 //! another machine, is refused before a byte of it changes.
 
 use super::directory::DataDirectory;
+use super::together;
 use crate::checkpoint::{self, META_PROPERTIES, MetaProperties, encode_id, replace_file};
 use crate::error::{Error, ErrorKind, Result};
 use crate::io::{Io, Random};
@@ -23,7 +24,7 @@ impl Identity {
     /// What the options and the files of all directories agree on; those without a file get one.
     ///
     /// # Errors
-    /// [`ErrorKind::WrongDirectory`] if they do not agree.
+    /// [`ErrorKind::WrongDirectory`] if they do not agree, or one that belongs to them is missing.
     pub(super) fn claim(
         directories: &[&DataDirectory],
         options: &EngineOptions,
@@ -49,27 +50,37 @@ impl Identity {
             let whole = found.filter(|properties| properties.cluster_id.is_some());
             known.push(whole.map(|properties| properties.directory_id));
         }
+        if !options.accept_missing_directories {
+            let ids: Vec<_> = known.iter().copied().map(Option::flatten).collect();
+            together::check(io, directories, &ids)?;
+        }
         let random = io.random.as_ref();
         let identity = Self {
             cluster_id: cluster_id.unwrap_or_else(|| encode_id(random_id(random))),
             node_id: node_id.unwrap_or(0),
         };
+        let mut ids = Vec::new();
         for (directory, known) in directories.iter().zip(known) {
-            if known.is_none() {
-                identity.write(io, &directory.path)?;
+            match known {
+                None => ids.push(identity.write(io, &directory.path)?),
+                Some(id) => ids.extend(id),
             }
         }
+        together::note(io, directories, ids)?;
         Ok(identity)
     }
 
-    fn write(&self, io: &Io, path: &Path) -> Result<()> {
+    /// Writes a directory's file; its new id.
+    fn write(&self, io: &Io, path: &Path) -> Result<[u8; 16]> {
+        let id = random_id(io.random.as_ref());
         let properties = MetaProperties {
             cluster_id: Some(self.cluster_id.clone()),
             node_id: self.node_id,
-            directory_id: Some(random_id(io.random.as_ref())),
+            directory_id: Some(id),
         };
         replace_file(io.storage.as_ref(), path, META_PROPERTIES, &properties.encode())
-            .map_err(|e| Error::io(format!("write {}", path.join(META_PROPERTIES).display()), e))
+            .map_err(|e| Error::io(format!("write {}", path.join(META_PROPERTIES).display()), e))?;
+        Ok(id)
     }
 }
 

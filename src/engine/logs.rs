@@ -12,6 +12,7 @@ use crate::log::recover;
 use crate::log::{Log, retention_due_ms};
 use crate::options::{LogConfig, LogName};
 use crate::segment::name::{delete_dir_name, is_delete_dir};
+use crate::txn;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -171,6 +172,19 @@ impl EngineInner {
         Ok(())
     }
 
+    /// The id for a new log of that name: the other logs' of its topic, else a random one.
+    pub(super) fn topic_id(&self, name: &LogName) -> Result<[u8; 16]> {
+        let slots = self.registry.all();
+        let siblings = slots.iter().filter(|slot| slot.name.topic() == name.topic());
+        for slot in siblings {
+            let id = self.id(slot)?;
+            if id != [0; 16] {
+                return Ok(id);
+            }
+        }
+        Ok(random_id(self.shared.io.random.as_ref()))
+    }
+
     /// The id of a log's topic, without loading the log.
     pub(super) fn id(&self, slot: &Slot) -> Result<[u8; 16]> {
         if let Some(id) = slot.id.get() {
@@ -227,11 +241,12 @@ impl EngineInner {
 /// Finds the logs of a data directory, and finishes deletions that a crash interrupted.
 pub(super) fn find(
     io: &Io,
-    path: &Path,
+    paths: &[PathBuf],
     directory: usize,
     clean: bool,
     registry: &Registry,
 ) -> Result<()> {
+    let Some(path) = paths.get(directory) else { return Ok(()) };
     let failed = |e| Error::io(format!("list {}", path.display()), e);
     for entry in io.storage.list_dir(path).map_err(failed)? {
         if !entry.is_dir {
@@ -247,11 +262,29 @@ pub(super) fn find(
             io.storage.remove_dir(&path.join(&entry.name)).map_err(failed)?;
         } else if let Some(name) = LogName::from_dir_name(&entry.name) {
             let slot = Arc::new(Slot::new(name, directory, clean));
-            registry.insert(&slot).map_err(|_exists| {
-                let context = format!("{} is in two data directories", slot.name);
-                Error::new(ErrorKind::Invalid, context)
-            })?;
+            if let Some(other) = registry.directory_of(&slot.name) {
+                return Err(in_two_directories(&slot.name, paths, other, directory));
+            }
+            registry.insert(&slot)?;
         }
     }
     Ok(())
+}
+
+/// Which of the two is the right one only its owner knows.
+fn in_two_directories(name: &LogName, paths: &[PathBuf], first: usize, second: usize) -> Error {
+    let dir =
+        |index: usize| paths.get(index).map_or_else(String::new, |path| path.display().to_string());
+    let (first, second) = (dir(first), dir(second));
+    let what = if *name == txn::log_name() {
+        "the engine's log of transactions; the one that is older belongs to both directories, the other \
+         was made while its directory was opened without the first"
+    } else {
+        "a log"
+    };
+    let context = format!(
+        "{name} ({what}) is in two data directories, {first} and {second}: move the one that is not \
+         wanted out of its data directory, then open the engine again"
+    );
+    Error::new(ErrorKind::Invalid, context)
 }

@@ -10,6 +10,7 @@ mod registry;
 mod shared;
 mod space;
 mod threads;
+mod together;
 mod transactions;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -29,13 +30,17 @@ use shared::MaintenanceQueue;
 pub use shared::RetentionVeto;
 pub(crate) use shared::Shared;
 pub(crate) use space::Space;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A set of data directories and the logs in them. Cheap to clone; the last clone that goes stops
-/// the engine's threads without a clean close: call [`Engine::close`].
+/// A set of data directories and the logs in them. Cheap to clone; all clones are one engine.
+///
+/// End it with [`Engine::close`]. When the last clone is dropped without, its threads end, and nobody
+/// looks after the logs any more: appends still work, and those who wait for them do the disk's work
+/// themselves; waits for more to read end with [`ErrorKind::Closed`]. The directories are given back when
+/// the last handle of a log, ticket or transaction has gone too, and the next open recovers them.
 #[derive(Clone, Debug)]
 pub struct Engine {
     inner: Arc<EngineInner>,
@@ -53,15 +58,25 @@ struct EngineInner {
 }
 
 impl Engine {
-    /// Opens the data directories. After an unclean end every log is recovered before this returns;
-    /// after a clean one logs are opened when first asked for.
+    /// Opens the data directories, and creates those that are not there. After an unclean end every log
+    /// is recovered before this returns; after a clean one logs are loaded when first asked for.
     ///
     /// # Errors
-    /// [`ErrorKind::Locked`] if another engine has a directory open; [`ErrorKind::WrongDirectory`] if
-    /// one belongs to another cluster or node; [`ErrorKind::NewerFormat`] if a
-    /// file is of a later version; [`ErrorKind::Invalid`] for an option out of bounds or a file
-    /// that recovery cannot make sense of; [`ErrorKind::Io`]. Nothing was changed that a later open
-    /// could not go on with.
+    /// Nothing was changed that a later open could not go on with.
+    /// - [`ErrorKind::Locked`]: another engine, in this process or another, has a directory open. Close
+    ///   that one; a process that ended holds nothing.
+    /// - [`ErrorKind::WrongDirectory`]: a directory belongs to another cluster or node, is a copy of
+    ///   another one, or one that was used together with these is not among them. See what is mounted
+    ///   where; for the last, [`EngineOptions::accept_missing_directories`] goes on without it.
+    /// - [`ErrorKind::Invalid`]: an option is out of bounds, a log is in two directories, or a file is
+    ///   none that recovery can make sense of; the text says which.
+    /// - [`ErrorKind::NewerFormat`]: a later version has written here; open it with that.
+    /// - [`ErrorKind::DiskFull`], [`ErrorKind::Io`], [`ErrorKind::Poisoned`]: see the source; it can be
+    ///   tried again.
+    ///
+    /// # Complexity
+    /// O(logs) after a clean close. Else what each log was given since its last checkpoint is read
+    /// again, [`EngineOptions::checkpoint_bytes`] at most as a rule.
     pub fn open(options: EngineOptions) -> Result<Self> {
         options.validate()?;
         let first = options.directories.first().cloned().unwrap_or_default();
@@ -81,8 +96,8 @@ impl Engine {
         let started = io.clock.monotonic();
         let mut directories = Vec::new();
         let registry = Registry::default();
-        for path in &options.directories {
-            directories.push(DataDirectory::open(&options, &io, path)?);
+        for index in 0..options.directories.len() {
+            directories.push(DataDirectory::open(&options, &io, index)?);
         }
         let opened: Vec<&DataDirectory> = directories.iter().map(|(d, _)| d).collect();
         // Before anything in them changes.
@@ -94,7 +109,7 @@ impl Engine {
                     .sync_dir(&directory.path)
                     .map_err(|e| Error::io(format!("flush {}", directory.path.display()), e))?;
             }
-            logs::find(&io, &directory.path, index, *clean, &registry)?;
+            logs::find(&io, &options.directories, index, *clean, &registry)?;
         }
         let unclean: Vec<bool> = directories.iter().map(|(_, clean)| !clean).collect();
         let shared = Arc::new(Shared {
@@ -106,6 +121,7 @@ impl Engine {
             staged_bytes: AtomicU64::new(0),
             veto: RwLock::new(None),
             transactions: OnceLock::new(),
+            abandoned: AtomicBool::new(false),
             options,
         });
         let was_clean = !unclean.contains(&true);
@@ -151,33 +167,93 @@ impl Engine {
         })
     }
 
+    /// The log of that name with this configuration, created if there is none: what a program calls
+    /// when it starts, the first time and every other time.
+    ///
+    /// One that is there is had whatever its id, and its data is left alone. A new one gets the id of the
+    /// other logs of its topic in this engine, or a random one if it is the first; the data directory
+    /// with the fewest logs gets it, and it is durable when this returns.
+    ///
+    /// # Errors
+    /// Those of [`Engine::log`] and [`Engine::create_log`], but for [`ErrorKind::NotFound`] and
+    /// [`ErrorKind::AlreadyExists`].
+    ///
+    /// # Complexity
+    /// As [`Engine::log`]; O(logs) to create one, and a few flushes.
+    pub fn open_log(&self, name: &LogName, config: LogConfig) -> Result<Log> {
+        config.validate()?;
+        loop {
+            match self.log(name) {
+                Ok(log) => {
+                    log.set_config(config)?;
+                    return Ok(log);
+                }
+                Err(error) if *error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            match self.inner.create(name, self.inner.topic_id(name)?, config.clone(), None) {
+                // Another thread was faster.
+                Err(error) if *error.kind() == ErrorKind::AlreadyExists => {}
+                created => return created,
+            }
+        }
+    }
+
     /// Creates a log of the topic with the 16-byte `id`; durable when this returns. The data
     /// directory with the fewest logs gets it.
     ///
     /// # Errors
-    /// [`ErrorKind::AlreadyExists`], [`ErrorKind::Invalid`], [`ErrorKind::Io`].
+    /// Nothing was created if this returns an error.
+    /// - [`ErrorKind::AlreadyExists`]: there is a log of that name. [`Engine::open_log`] takes either.
+    /// - [`ErrorKind::Invalid`]: the id is all zeroes, the configuration is out of bounds, or the name
+    ///   is one that is not for programs (the engine's own log, a Kafka controller's).
+    /// - [`ErrorKind::DiskFull`], [`ErrorKind::Io`]: see the source; it can be tried again.
+    /// - [`ErrorKind::Poisoned`]: the directory's small files cannot be written; open the engine again.
+    /// - [`ErrorKind::Closed`]: the engine was closed.
+    ///
+    /// # Complexity
+    /// O(logs), and a few flushes.
     pub fn create_log(&self, name: &LogName, id: [u8; 16], config: LogConfig) -> Result<Log> {
         check_name(name)?;
         config.validate()?;
+        if id == [0; 16] {
+            let context = format!("the id of {name} is all zeroes, which stands for no id");
+            return Err(Error::new(ErrorKind::Invalid, context));
+        }
         self.inner.create(name, id, config, None)
     }
 
-    /// The log of that name, opened if it was not. After a restart its configuration is the engine's
-    /// default ([`EngineOptions::log`]) until [`Log::set_config`], but for what retention may remove: that
-    /// is remembered with the log.
+    /// The log of that name, loaded if it was not. When it is loaded its configuration is
+    /// [`EngineOptions::log`], but for what retention may remove: that is remembered with the log. See
+    /// [`Log::set_config`].
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], or what loading it met.
+    /// - [`ErrorKind::NotFound`]: there is none; [`Engine::open_log`] creates it.
+    /// - [`ErrorKind::Invalid`]: it is the engine's own log, or a file in it is none that recovery
+    ///   can make sense of; the text names the file. Nothing was changed; restore it from a backup.
+    /// - [`ErrorKind::NewerFormat`]: a later version has written to it; open it with that.
+    /// - [`ErrorKind::DiskFull`], [`ErrorKind::Io`]: see the source; it can be tried again.
+    /// - [`ErrorKind::Closed`]: the engine was closed.
+    ///
+    /// # Complexity
+    /// O(log of logs) if it is loaded. Else its last checkpoint is read and what was appended since is
+    /// replayed: next to nothing after a clean close.
     pub fn log(&self, name: &LogName) -> Result<Log> {
         check_name(name)?;
         self.inner.find(name)
     }
 
-    /// Every log with its 16-byte topic id, in name order.
+    /// Every log with its 16-byte topic id, in name order. The id is all zeroes where Kafka has not
+    /// written one yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] or [`ErrorKind::Invalid`] if an id cannot be read.
+    /// [`ErrorKind::Io`], [`ErrorKind::Corrupt`] or [`ErrorKind::NewerFormat`] if an id cannot be read:
+    /// the text names the file. [`ErrorKind::Closed`] if the engine was closed.
+    ///
+    /// # Complexity
+    /// O(logs); a small file is read for each log the first time. No log is loaded.
     pub fn logs(&self) -> Result<Vec<(LogName, [u8; 16])>> {
+        self.inner.registry.check_open()?;
         let slots = self.inner.registry.all();
         let of_embedder = slots.iter().filter(|slot| check_name(&slot.name).is_ok());
         of_embedder.map(|slot| Ok((slot.name.clone(), self.inner.id(slot)?))).collect()
@@ -187,7 +263,15 @@ impl Engine {
     /// fail with [`ErrorKind::Closed`]; slices that readers hold stay valid.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::Io`].
+    /// - [`ErrorKind::NotFound`]: there is none. [`ErrorKind::Invalid`]: it is the engine's own log.
+    /// - [`ErrorKind::Io`]: it may be gone or there still, which [`Engine::log`] tells; files that could
+    ///   not be removed go when the engine is opened next.
+    /// - [`ErrorKind::Poisoned`]: the transaction log or the directory's small files cannot be written;
+    ///   open the engine again.
+    /// - [`ErrorKind::Closed`]: the engine was closed.
+    ///
+    /// # Complexity
+    /// Waits for the commits under way and the log's commit group; then O(files of the log).
     pub fn delete_log(&self, name: &LogName) -> Result<()> {
         check_name(name)?;
         // What decisions say of the log must not matter any more when it is gone.
@@ -213,14 +297,23 @@ impl Engine {
         })
     }
 
-    /// Lets `veto` hold retention back.
+    /// Lets `veto` hold retention back, in every log, from now on; it takes the place of the one before.
+    /// It is called on the thread that applies retention, and should return at once.
     pub fn set_retention_veto(&self, veto: RetentionVeto) {
         *self.inner.shared.veto.write() = Some(veto);
     }
 
     /// Does the work that is due: checkpoints, sealing, retention, free space. The engine's own
-    /// thread does it too; without one ([`EngineOptions::background`]) the embedder calls this.
+    /// thread does it too, every 30 s; without one ([`EngineOptions::background`]) the embedder calls
+    /// this, and staged appends that nobody waits for are written and flushed first. What fails in a
+    /// log shows in that log's own calls.
+    ///
+    /// # Complexity
+    /// O(loaded logs), and the I/O that is due.
     pub fn tick(&self) {
+        if !self.inner.shared.options.background {
+            self.inner.write_staged();
+        }
         self.inner.shared.maintenance.drain();
         self.inner.transactions.drive();
         self.inner.tick();
@@ -256,12 +349,18 @@ impl Engine {
         self.inner.reports.lock().clone()
     }
 
-    /// Writes and flushes everything, then marks the directories cleanly closed. Handles fail with
-    /// [`ErrorKind::Closed`] afterwards, and the directories can be opened again.
+    /// Writes and flushes everything, then marks the directories cleanly closed: the next open need not
+    /// recover anything. Open transactions are aborted. Every handle and wait fails with
+    /// [`ErrorKind::Closed`] afterwards, and the directories can be opened again. Closing again does
+    /// nothing.
     ///
     /// # Errors
-    /// The first failure. Every log that could be closed was; the next open recovers the directories
-    /// of the others.
+    /// The first failure: [`ErrorKind::Poisoned`] of a log that had failed before, else
+    /// [`ErrorKind::Io`] or [`ErrorKind::DiskFull`]. Every log that could be closed was, and every
+    /// directory is given back; the next open recovers those of the others.
+    ///
+    /// # Complexity
+    /// O(loaded logs): one commit group, and a checkpoint of each that changed.
     pub fn close(&self) -> Result<()> {
         self.inner.close()
     }

@@ -141,6 +141,11 @@ impl Registry {
         slots.by_name.get(name).cloned().ok_or_else(|| not_found(name))
     }
 
+    /// Index of the data directory that has the log of that name.
+    pub(super) fn directory_of(&self, name: &LogName) -> Option<usize> {
+        self.slots.lock().by_name.get(name).map(|slot| slot.directory)
+    }
+
     /// Frees the name of `slot`.
     pub(super) fn remove(&self, slot: &Slot) {
         self.slots.lock().by_name.remove(&slot.name);

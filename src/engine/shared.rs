@@ -15,7 +15,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 /// Asked before retention moves a log start offset: the offset it may move to, at most. Lets a state
@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(super) veto: RwLock<Option<RetentionVeto>>,
     /// Set once, by the engine that owns both.
     pub(super) transactions: OnceLock<Weak<Coordinator>>,
+    /// The last handle of the engine is gone.
+    pub(super) abandoned: AtomicBool,
 }
 
 impl fmt::Debug for Shared {
@@ -80,13 +82,17 @@ impl Shared {
         let staged = self.staged_bytes.load(Ordering::Relaxed);
         // A single batch is always let in: the bound is on what piles up.
         if staged > 0 && staged + len as u64 > self.options.staged_bytes_max {
-            let context = format!("{staged} bytes wait for the disk");
+            let limit = self.options.staged_bytes_max;
+            let context = format!("{staged} bytes wait for the disk (staged_bytes_max = {limit})");
             return Err(Error::new(ErrorKind::Busy, context));
         }
         // A coordinator ends what others began: it may use the reserve.
         if origin != Origin::Coordinator && !space.has_room_for(len) {
             let reserve = self.options.reserve_bytes;
-            let context = format!("{len} bytes more would leave fewer than {reserve} free");
+            let path = space.path().display();
+            let context = format!(
+                "{len} bytes more would leave fewer than {reserve} (reserve_bytes) free in {path}"
+            );
             return Err(Error::new(ErrorKind::DiskFull, context));
         }
         Ok(())
@@ -107,6 +113,11 @@ impl Shared {
     /// The engine's transactions over several logs, while it lives.
     pub(crate) fn transactions(&self) -> Option<Arc<Coordinator>> {
         self.transactions.get()?.upgrade()
+    }
+
+    /// Whether nobody looks after the logs any more, and nobody can ask for them.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
     }
 
     /// How far retention may move the start of `name`.

@@ -63,6 +63,11 @@ impl Space {
         Ok(space)
     }
 
+    /// The data directory.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether `len` more bytes leave the reserve alone.
     pub(crate) fn has_room_for(&self, len: usize) -> bool {
         let after = self.charged.load(Ordering::Relaxed).saturating_add(len as u64);

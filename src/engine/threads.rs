@@ -4,6 +4,7 @@
 use super::EngineInner;
 use super::shared::Shared;
 use crate::error::{Error, Result};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -29,6 +30,15 @@ impl EngineInner {
             .map_err(failed)?;
         threads.push(maintenance);
         Ok(())
+    }
+
+    /// Writes and flushes what is staged now.
+    pub(super) fn write_staged(&self) {
+        for directory in &self.shared.directories {
+            // What the first group only writes is flushed with the second.
+            directory.committer.try_lead();
+            directory.committer.try_lead();
+        }
     }
 
     /// What is due for the engine and each of its logs.
@@ -77,6 +87,10 @@ impl Drop for EngineInner {
     fn drop(&mut self) {
         self.stop_threads();
         self.transactions.abandon();
+        self.shared.abandoned.store(true, Ordering::Release);
+        for log in self.registry.all().iter().filter_map(|slot| slot.loaded()) {
+            log.inner().wake_readers();
+        }
     }
 }
 

@@ -26,7 +26,13 @@ use crate::producer::{Admission, BatchFacts, ControlKind, VerificationGuard};
 use crate::segment::Segment;
 use crate::segment::scan::Observed;
 use crate::types::{LeaderEpoch, Offset, Origin};
+use parking_lot::MutexGuard;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How long an append stands back for a truncation, which takes a write, a flush and the cut.
+const HELD_MAX: Duration = Duration::from_secs(1);
 
 /// A batch that passed the checks which need no lock.
 struct Checked<'a> {
@@ -92,6 +98,9 @@ impl LogInner {
         let durability = options.durability.unwrap_or(config.durability);
         let (appended, truncations) = {
             let mut state = self.state.lock();
+            if behalf != Behalf::Engine {
+                self.wait_for_truncation(&mut state);
+            }
             // Once more with the lock: a close or a failure may have come in between.
             self.check_alive()?;
             if state.closing {
@@ -105,6 +114,17 @@ impl LogInner {
             self.enqueue();
         }
         Ok(Staged { appended, truncations, durability })
+    }
+
+    /// Lets a truncation that is under way finish first.
+    fn wait_for_truncation(&self, state: &mut MutexGuard<'_, LogState>) {
+        while self.appends_held.load(Ordering::Relaxed) > 0 {
+            if self.resumed.wait_for(state, HELD_MAX).timed_out() {
+                // It may be this very thread that the truncation waits for: some executors run a task
+                // from within its waker, which is called by the one who leads a commit group.
+                return;
+            }
+        }
     }
 
     fn stage_all(

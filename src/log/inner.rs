@@ -14,10 +14,10 @@ use crate::producer::{CompletedTxn, ProducerLimits, ProducerTable};
 use crate::segment::{Indexes, Segment};
 use crate::types::{LeaderEpoch, Offset};
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -32,6 +32,10 @@ pub(crate) struct LogInner {
     /// Free space of the data directory it lies in.
     pub(super) space: Arc<Space>,
     pub(super) state: Mutex<LogState>,
+    /// Wakes the appends that a truncation holds off.
+    pub(super) resumed: Condvar,
+    /// Truncations under way, which hold appends off. Changes under the state's lock.
+    pub(super) appends_held: AtomicU32,
     /// It is in the committer's queue.
     pub(super) queued: AtomicBool,
     /// Held by the one maintenance step under way.
@@ -230,6 +234,8 @@ impl LogInner {
             committer: parts.committer,
             space: parts.space,
             state: Mutex::new(parts.state),
+            resumed: Condvar::new(),
+            appends_held: AtomicU32::new(0),
             queued: AtomicBool::new(false),
             maintenance: Mutex::new(()),
             maintenance_queued: AtomicBool::new(false),
@@ -271,6 +277,12 @@ impl LogInner {
     pub(super) fn note_truncation(&self) {
         self.truncations.fetch_add(1, Ordering::Release);
         self.waiters.iter().for_each(WaitList::wake_all);
+    }
+
+    /// Lets every reader that waits look again.
+    pub(crate) fn wake_readers(&self) {
+        let of_readers = [Frontier::HighWatermark, Frontier::LastStable];
+        of_readers.into_iter().for_each(|frontier| self.waiters(frontier).wake_all());
     }
 
     /// Why the log refuses everything, if it does.

@@ -475,6 +475,7 @@ impl LogInner {
     /// Removes everything from `offset` on; see [`Log::truncate_to`](super::Log::truncate_to).
     pub(super) fn truncate_to(self: &Arc<Self>, offset: Offset) -> Result<()> {
         self.check_alive()?;
+        let _held = HeldAppends::new(self);
         let end = self.state.lock().end;
         self.wait_durable(end)?;
         self.seal_rolled()?;
@@ -573,6 +574,26 @@ impl LogInner {
             log_start,
             high_watermark: None,
         }
+    }
+}
+
+/// While it lives, appends stand back.
+struct HeldAppends<'a>(&'a LogInner);
+
+impl<'a> HeldAppends<'a> {
+    fn new(log: &'a LogInner) -> Self {
+        let _state = log.state.lock();
+        log.appends_held.fetch_add(1, Ordering::Relaxed);
+        Self(log)
+    }
+}
+
+impl Drop for HeldAppends<'_> {
+    fn drop(&mut self) {
+        let state = self.0.state.lock();
+        self.0.appends_held.fetch_sub(1, Ordering::Relaxed);
+        drop(state);
+        self.0.resumed.notify_all();
     }
 }
 

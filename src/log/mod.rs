@@ -76,7 +76,8 @@ impl Log {
     }
 
     /// Appends the one batch in `batch` (for [`Origin::Follower`], one or more): checks it, gives it
-    /// offsets and queues it for the disk. Uses the CPU only; the ticket says when it is there.
+    /// offsets and queues it for the disk. Uses the CPU only; the ticket says when it is there. It stands
+    /// back for a [truncation](Log::truncate_to) of this log, and waits for nothing else.
     ///
     /// A retry of a batch that is in the log already is a success with the original offsets.
     ///
@@ -91,7 +92,7 @@ impl Log {
     ///   [`ErrorKind::InvalidTxnState`], [`ErrorKind::CoordinatorFenced`],
     ///   [`ErrorKind::TooManyProducers`]: the producer's state forbids it.
     /// - [`ErrorKind::Busy`], [`ErrorKind::DiskFull`]: try again later.
-    /// - [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]: reopen the log.
+    /// - [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]: open the engine again.
     ///
     /// # Complexity
     /// O(size of the batch), for its checksum and one copy.
@@ -105,9 +106,10 @@ impl Log {
     /// batch returned ends the answer before it; the next read meets it.
     ///
     /// # Errors
-    /// - [`ErrorKind::OutOfRange`]: outside log start offset to log end offset.
+    /// - [`ErrorKind::OutOfRange`]: outside log start offset to log end offset, which the kind carries.
     /// - [`ErrorKind::Corrupt`]: the bytes at `offset` are damaged; reading can go on at `next`.
-    /// - [`ErrorKind::Io`].
+    /// - [`ErrorKind::Io`]: see the source; out of descriptors, for one, it can be tried again.
+    /// - [`ErrorKind::Closed`]: the log was closed or deleted. A poisoned log can be read.
     ///
     /// # Complexity
     /// O(log n) to find the place, then the bytes returned.
@@ -199,12 +201,13 @@ impl Log {
     /// Replaces the configuration, for appends and maintenance from now on.
     ///
     /// What retention may remove (`retention_ms`, `retention_bytes`, or nothing with a policy of
-    /// compaction alone) is remembered with the log, durably when this returns; the rest has to be set
-    /// again after a restart. Waits for the disk if it changes that.
+    /// compaction alone) is remembered with the log, durably when this returns. The rest is not stored:
+    /// after the next load of the log it is [`EngineOptions::log`](crate::EngineOptions::log) again, unless
+    /// [`Engine::open_log`](crate::Engine::open_log) sets it. Waits for the disk if it changes retention.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`], naming the field. Else what storing the retention met, which is in force
-    /// nevertheless until the log is loaded again.
+    /// - [`ErrorKind::Invalid`], naming the field and its bounds; nothing was changed.
+    /// - What storing the retention met, which is in force nevertheless until the log is loaded again.
     pub fn set_config(&self, config: LogConfig) -> Result<()> {
         config.validate()?;
         let mut state = self.inner.state.lock();
@@ -218,7 +221,7 @@ impl Log {
     /// The first record at or after `timestamp_ms` that a reader of `isolation` may see.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`], [`ErrorKind::Io`].
+    /// As [`Log::read`], but for [`ErrorKind::OutOfRange`].
     ///
     /// # Complexity
     /// O(segments + log entries), then the batches between two index entries.
@@ -234,7 +237,10 @@ impl Log {
     /// the marker of a transaction.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`], [`ErrorKind::Io`].
+    /// As [`Log::read`], but for [`ErrorKind::OutOfRange`].
+    ///
+    /// # Complexity
+    /// O(segments), then the batches between two index entries.
     pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampedOffset>> {
         self.inner.offset_of_max_timestamp()
     }
@@ -248,12 +254,18 @@ impl Log {
     /// Begins a new leader epoch at the log end offset. Durable when this returns.
     ///
     /// # Errors
-    /// [`ErrorKind::FencedLeaderEpoch`] if it is not above the current one; [`ErrorKind::Io`].
+    /// - [`ErrorKind::FencedLeaderEpoch`]: it is not above the current one. Nothing was changed.
+    /// - [`ErrorKind::DiskFull`], [`ErrorKind::Io`]: it has begun, and may not be durable; begin a higher
+    ///   one.
+    /// - [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]: open the engine again.
     pub fn begin_leader_epoch(&self, epoch: LeaderEpoch) -> Result<()> {
         self.inner.begin_leader_epoch(epoch)
     }
 
     /// The largest known epoch not above `epoch`, and where it ends.
+    ///
+    /// # Complexity
+    /// O(log of epochs).
     #[must_use]
     pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
         let state = self.inner.state.lock();
@@ -265,21 +277,40 @@ impl Log {
     /// offset, which is higher if it was already.
     ///
     /// # Errors
-    /// [`ErrorKind::OutOfRange`] above the high watermark; [`ErrorKind::Io`].
+    /// - [`ErrorKind::Invalid`]: the offset is negative.
+    /// - [`ErrorKind::OutOfRange`]: it is above the high watermark. Nothing was changed.
+    /// - [`ErrorKind::DiskFull`], [`ErrorKind::Io`]: nothing was changed; see the source, try again.
+    /// - [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]: open the engine again.
+    ///
+    /// # Complexity
+    /// O(logs of the data directory): a small file is replaced and flushed.
     pub fn trim_before(&self, offset: Offset) -> Result<Offset> {
+        self.check_not_negative(offset)?;
         self.inner.trim_before(offset)
     }
 
     /// Removes every batch that reaches `offset` or beyond, acknowledged or not. The log
     /// then ends where the last batch left ends, at `offset` or, if it cut a batch, before it. Before
     /// the first batch of the log it begins at `offset` anew, without producers.
-    /// Durable when this returns; appends wait meanwhile.
+    /// At or behind the log's end nothing happens. Durable when this returns.
+    ///
+    /// Appends stand back meanwhile: [`Log::append`] blocks until the cut is done. Tickets of appends
+    /// from before end with [`ErrorKind::Truncated`], unless they had been looked at.
     ///
     /// # Errors
-    /// [`ErrorKind::Busy`] if appends keep coming, or a [`Transaction`](crate::Transaction) that
-    /// appended to this log is open; [`ErrorKind::Poisoned`], with the log to be
-    /// reopened, if the files could be cut half-way only.
+    /// - [`ErrorKind::Invalid`]: the offset is negative.
+    /// - [`ErrorKind::Busy`]: a [`Transaction`](crate::Transaction) that appended to this log is open;
+    ///   end it and try again. Also if the disk takes longer than a second to flush what was staged, and
+    ///   an append came in meanwhile: try again.
+    /// - [`ErrorKind::DiskFull`], [`ErrorKind::Io`]: nothing was cut; see the source, try again.
+    /// - [`ErrorKind::Poisoned`]: the log had failed, or its files could be cut half-way only. Open the
+    ///   engine again. [`ErrorKind::Closed`]: likewise.
+    ///
+    /// # Complexity
+    /// Waits for what is staged to be flushed and for commits under way; then the segment that is cut is
+    /// written anew, and the log is loaded from its last checkpoint before the cut.
     pub fn truncate_to(&self, offset: Offset) -> Result<()> {
+        self.check_not_negative(offset)?;
         let transactions = self.inner.shared.transactions();
         // What decisions say of this log must not matter any more when its end is gone.
         let _settled = transactions.as_ref().map(|t| t.settle()).transpose()?;
@@ -300,6 +331,14 @@ impl Log {
         };
         self.truncate_to(end)?;
         Ok(self.offsets().log_end_offset)
+    }
+
+    fn check_not_negative(&self, offset: Offset) -> Result<()> {
+        if offset >= Offset::ZERO {
+            return Ok(());
+        }
+        let context = format!("{}: offset {offset} is outside 0..={}", self.inner.name, i64::MAX);
+        Err(Error::new(ErrorKind::Invalid, context))
     }
 
     /// Completes the active segment, so that everything appended so far can be sealed, mapped and
@@ -326,12 +365,18 @@ impl Log {
     }
 
     /// Bytes of batches in all segments.
+    ///
+    /// # Complexity
+    /// O(segments).
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.inner.state.lock().size_bytes()
     }
 
     /// Base offsets and sizes of the segments, oldest first; the last is active.
+    ///
+    /// # Complexity
+    /// O(segments).
     #[must_use]
     pub fn segments(&self) -> Vec<(Offset, u64)> {
         let state = self.inner.state.lock();
@@ -342,6 +387,9 @@ impl Log {
     }
 
     /// Live producers (C-49).
+    ///
+    /// # Complexity
+    /// O(producers), under the log's lock.
     #[must_use]
     pub fn producers(&self) -> Vec<ProducerDescription> {
         self.inner.state.lock().producers.describe()
@@ -381,7 +429,12 @@ impl Log {
     /// [`Engine::tick`]: crate::Engine::tick
     ///
     /// # Errors
-    /// [`ErrorKind::Io`].
+    /// - [`ErrorKind::DiskFull`], [`ErrorKind::Io`]: see the source; what could not be removed goes with
+    ///   the next call.
+    /// - [`ErrorKind::Poisoned`], [`ErrorKind::Closed`]: open the engine again.
+    ///
+    /// # Complexity
+    /// O(segments + producers), and the I/O of what is removed.
     pub fn retain(&self) -> Result<()> {
         self.inner.retain()
     }

@@ -13,6 +13,10 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
+/// Groups that a poll carries out where no thread does, at most. What was staged before is written with
+/// the first and flushed with the second; a reader that went on would serve others for ever.
+const ATTENDED_MAX: u32 = 2;
+
 /// A registration in a wait list that removes itself.
 #[derive(Debug)]
 pub(super) struct Registration {
@@ -43,7 +47,8 @@ impl Registration {
         self.log.waiters(self.frontier)
     }
 
-    /// The outcome, if it is known: the frontier is there, or the log failed.
+    /// The outcome, if it is known: the frontier is there, or the log failed. A reader's wait ends with
+    /// the engine, too: nobody may ever append again, and a thread that waits keeps the directory.
     pub(super) fn outcome(&self) -> Option<Result<()>> {
         let is_there = self.log.frontier(self.frontier) >= self.end;
         // After the frontier: what counts as there may have been appended in place of it.
@@ -54,7 +59,13 @@ impl Registration {
         if is_there {
             return Some(Ok(()));
         }
-        self.log.failure().map(Err)
+        let failure = self.log.failure();
+        let is_reader = matches!(self.frontier, Frontier::HighWatermark | Frontier::LastStable);
+        if failure.is_none() && is_reader && self.log.shared.is_abandoned() {
+            let context = format!("nothing is waited for in {}: its engine is gone", self.log.name);
+            return Some(Err(Error::new(ErrorKind::Closed, context)));
+        }
+        failure.map(Err)
     }
 
     /// Makes sure that the next advance wakes `wake`.
@@ -69,13 +80,32 @@ impl Registration {
         }
     }
 
-    fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<()>> {
+    /// Blocks until the outcome is known, leading groups when nobody else does.
+    pub(super) fn wait(mut self) -> Result<()> {
         if let Some(outcome) = self.outcome() {
-            return Poll::Ready(outcome);
+            return outcome;
         }
-        self.register(Wake::Task(cx.waker().clone()));
-        // The frontier may have moved between the first look and the registration.
-        self.outcome().map_or(Poll::Pending, Poll::Ready)
+        self.register(Wake::Thread(thread::current()));
+        let log = Arc::clone(&self.log);
+        log.committer().wait_until(|| self.outcome().is_some());
+        self.outcome().unwrap_or(Ok(()))
+    }
+
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<()>> {
+        for round in 0.. {
+            if let Some(outcome) = self.outcome() {
+                return Poll::Ready(outcome);
+            }
+            self.register(Wake::Task(cx.waker().clone()));
+            // The frontier may have moved between the first look and the registration.
+            if let Some(outcome) = self.outcome() {
+                return Poll::Ready(outcome);
+            }
+            if round == ATTENDED_MAX || !self.log.committer().attend() {
+                break;
+            }
+        }
+        Poll::Pending
     }
 }
 
@@ -87,14 +117,27 @@ impl Drop for Registration {
     }
 }
 
-/// An append under way. Await it on any executor, or [`wait`](Self::wait) on a thread. Dropping it
-/// never cancels the append.
+/// An append under way. Await it on any executor, or [`wait`](Self::wait) on a thread. It resolves to
+/// the same outcome however often it is polled. Dropping it never cancels the append.
+///
+/// Where the engine has no thread of its own ([`EngineOptions::background`] is off, or the last
+/// [`Engine`] was dropped) a poll does the disk's work itself, and blocks its executor's thread for that
+/// long; an append whose ticket was dropped is then written with the next one, or by [`Engine::tick`].
+///
+/// [`EngineOptions::background`]: crate::EngineOptions::background
+/// [`Engine`]: crate::Engine
+/// [`Engine::tick`]: crate::Engine::tick
 #[derive(Debug)]
 #[must_use = "an append is acknowledged only when its ticket resolves"]
 pub struct AppendTicket {
     appended: Appended,
-    /// `None` once resolved, or if there was nothing to wait for.
-    pending: Option<Registration>,
+    state: TicketState,
+}
+
+#[derive(Debug)]
+enum TicketState {
+    Pending(Registration),
+    Resolved(Result<()>),
 }
 
 impl AppendTicket {
@@ -110,15 +153,13 @@ impl AppendTicket {
             Durability::Durable => Some(Frontier::Durable),
         };
         let end = appended.last_offset.next();
-        let pending = frontier.map(|f| {
-            let mut registration = Registration::new(Arc::clone(log), f, end);
-            registration.truncations = Some(truncations);
-            registration
-        });
-        if pending.is_none() {
+        let Some(frontier) = frontier else {
             log.committer().kick();
-        }
-        Self { appended, pending }
+            return Self { appended, state: TicketState::Resolved(Ok(())) };
+        };
+        let mut pending = Registration::new(Arc::clone(log), frontier, end);
+        pending.truncations = Some(truncations);
+        Self { appended, state: TicketState::Pending(pending) }
     }
 
     /// The offsets given; not yet an acknowledgement.
@@ -135,8 +176,11 @@ impl AppendTicket {
     /// # Complexity
     /// Blocks for at most one write and flush of what is staged.
     pub fn lead(&self) {
-        if let Some(pending) = self.pending.as_ref().filter(|p| p.outcome().is_none()) {
-            pending.log.committer().try_lead();
+        match &self.state {
+            TicketState::Pending(pending) if pending.outcome().is_none() => {
+                pending.log.committer().try_lead();
+            }
+            _ => {}
         }
     }
 
@@ -144,22 +188,19 @@ impl AppendTicket {
     /// disk's work itself, for others too.
     ///
     /// # Errors
-    /// [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned) if the write or flush failed: whether
-    /// the batch will be there after a reopen is unknown. [`ErrorKind::Truncated`] if the log was
-    /// truncated before anybody looked.
+    /// - [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned): the write or flush failed. Whether the
+    ///   batch will be there when the engine is opened again is unknown: send it again then, under its
+    ///   producer's sequence, and it is recognised if it is there.
+    /// - [`ErrorKind::Closed`](crate::ErrorKind::Closed): the log was deleted, or the engine closed and
+    ///   could not write it out. As `Poisoned`.
+    /// - [`ErrorKind::Truncated`]: the log was truncated before anybody looked. Read what is left.
     pub fn wait(mut self) -> Result<Appended> {
-        if let Some(mut pending) = self.pending.take() {
-            if let Some(outcome) = pending.outcome() {
-                return outcome.map(|()| self.appended);
-            }
-            pending.register(Wake::Thread(thread::current()));
-            let log = Arc::clone(&pending.log);
-            log.committer().wait_until(|| pending.outcome().is_some());
-            if let Some(Err(error)) = pending.outcome() {
-                return Err(error);
-            }
-        }
-        Ok(self.appended)
+        let resolved = TicketState::Resolved(Ok(()));
+        let outcome = match std::mem::replace(&mut self.state, resolved) {
+            TicketState::Resolved(outcome) => outcome,
+            TicketState::Pending(pending) => pending.wait(),
+        };
+        outcome.map(|()| self.appended)
     }
 }
 
@@ -168,30 +209,30 @@ impl Future for AppendTicket {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let appended = self.appended;
-        let Some(pending) = self.pending.as_mut() else { return Poll::Ready(Ok(appended)) };
-        match pending.poll(cx) {
-            Poll::Ready(outcome) => {
-                self.pending = None;
-                Poll::Ready(outcome.map(|()| appended))
-            }
-            Poll::Pending => {
-                pending.log.committer().kick();
-                Poll::Pending
-            }
-        }
+        let outcome = match &mut self.state {
+            TicketState::Resolved(outcome) => outcome.clone(),
+            TicketState::Pending(pending) => std::task::ready!(pending.poll(cx)),
+        };
+        // An error, too, is the answer from now on: what lies there later may be another's.
+        self.state = TicketState::Resolved(outcome.clone());
+        Poll::Ready(outcome.map(|()| appended))
     }
 }
 
 impl Drop for AppendTicket {
     fn drop(&mut self) {
-        if let Some(pending) = &self.pending {
+        if let TicketState::Pending(pending) = &self.state {
             pending.log.committer().kick();
         }
     }
 }
 
 /// Resolves when a reader's bound passes an offset. Await it on any executor, or block on
-/// [`wait`](Self::wait).
+/// [`wait`](Self::wait). It ends with [`ErrorKind::Closed`] when the log was closed or deleted, or the
+/// last [`Engine`](crate::Engine) dropped, and with [`ErrorKind::Poisoned`] when the log failed.
+///
+/// Where the engine has no thread of its own, the wait writes first what is staged, as a poll of an
+/// [`AppendTicket`] does.
 #[derive(Debug)]
 pub struct WaitFor {
     registration: Registration,
@@ -210,10 +251,11 @@ impl WaitFor {
     ///
     /// # Errors
     /// [`ErrorKind::Poisoned`](crate::ErrorKind::Poisoned) or
-    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed): open the engine again.
     pub fn wait(mut self, timeout: Duration) -> Result<bool> {
         let clock = self.registration.log.clock();
         let deadline = clock.monotonic().saturating_add(timeout);
+        let mut attended = 0;
         loop {
             if let Some(outcome) = self.registration.outcome() {
                 return outcome.map(|()| true);
@@ -223,7 +265,12 @@ impl WaitFor {
                 return Ok(false);
             }
             self.registration.register(Wake::Thread(thread::current()));
-            if self.registration.outcome().is_none() {
+            if self.registration.outcome().is_some() {
+                continue;
+            }
+            if attended < ATTENDED_MAX && self.registration.log.committer().attend() {
+                attended += 1;
+            } else {
                 thread::park_timeout(deadline - now);
             }
         }

@@ -15,7 +15,6 @@ use crate::producer::reserved::{COORDINATOR_EPOCH, PRODUCER_EPOCH};
 use crate::types::{LeaderEpoch, Offset, Origin, ProducerId};
 use std::sync::Arc;
 use std::task::Waker;
-use std::thread;
 
 impl Log {
     /// Whether this log belongs to the engine that shares `shared`.
@@ -71,15 +70,18 @@ impl Log {
 
     /// A wait for everything below `end` to be durable.
     pub(crate) fn durable(&self, end: Offset) -> DurableWait {
-        DurableWait(
-            Registration::new(Arc::clone(&self.inner), Frontier::Durable, end),
-            self.clone(),
-        )
+        DurableWait(Registration::new(Arc::clone(&self.inner), Frontier::Durable, end))
     }
 
     /// Asks the data directory's commit thread to see to what is staged.
     pub(crate) fn kick(&self) {
         self.inner.committer().kick();
+    }
+
+    /// The same for a task that goes to sleep: where there is no such thread it writes a group itself.
+    /// Whether it did.
+    pub(crate) fn attend(&self) -> bool {
+        self.inner.committer().attend()
     }
 
     /// Writes what is staged, on this thread.
@@ -109,7 +111,7 @@ impl Log {
 
 /// A wait for a log's durable end to pass an offset.
 #[derive(Debug)]
-pub(crate) struct DurableWait(Registration, Log);
+pub(crate) struct DurableWait(Registration);
 
 impl DurableWait {
     /// The outcome, if it is known.
@@ -123,12 +125,7 @@ impl DurableWait {
     }
 
     /// Blocks until the outcome is known. This thread may do the disk's work itself.
-    pub(crate) fn wait(mut self) -> Result<()> {
-        if let Some(outcome) = self.outcome() {
-            return outcome;
-        }
-        self.0.register(Wake::Thread(thread::current()));
-        self.1.inner.committer().wait_until(|| self.0.outcome().is_some());
-        self.0.outcome().unwrap_or(Ok(()))
+    pub(crate) fn wait(self) -> Result<()> {
+        self.0.wait()
     }
 }

@@ -243,7 +243,7 @@ impl Commit {
     fn abort(&self, cause: Error) -> Phase {
         let logs = self.parts.iter().map(|part| &part.log);
         let context = "the transaction was aborted, since a log of it failed";
-        let failed = Err(Error::with_source(ErrorKind::Poisoned, context, cause));
+        let failed = Err(Error::with_source(ErrorKind::TransactionAborted, context, cause));
         if stage_abort(self.producer, logs) {
             self.coordinator.finished(self.slot);
         } else {
@@ -255,7 +255,8 @@ impl Commit {
     fn give_up(&self, cause: &Error) -> Phase {
         self.coordinator.in_doubt(self.slot);
         let context = "whether the transaction is committed shows when the engine is opened again";
-        Phase::Ended(Err(Error::with_source(ErrorKind::Poisoned, context, cause.clone())))
+        let error = Error::with_source(ErrorKind::TransactionInDoubt, context, cause.clone());
+        Phase::Ended(Err(error))
     }
 
     fn pending_marker(
@@ -278,8 +279,17 @@ impl Commit {
 
     /// Sets the disk to work where nobody else does.
     fn kick(&self) {
+        self.logs().for_each(Log::kick);
+    }
+
+    /// The same for a task that goes to sleep; whether it did the disk's work itself.
+    fn attend(&self) -> bool {
+        self.logs().fold(false, |attended, log| attended | log.attend())
+    }
+
+    fn logs(&self) -> impl Iterator<Item = &Log> {
         let decision = self.decision.iter().map(|decided| &decided.log);
-        self.parts.iter().map(|part| &part.log).chain(decision).for_each(Log::kick);
+        self.parts.iter().map(|part| &part.log).chain(decision)
     }
 }
 
@@ -289,7 +299,7 @@ fn note_failure(outcome: &mut Result<()>, error: Error) {
     if outcome.is_ok() && *error.kind() != ErrorKind::Closed {
         let context = "the transaction is committed, but readers of a log that failed see it only \
                        when the engine is opened again";
-        *outcome = Err(Error::with_source(ErrorKind::Poisoned, context, error));
+        *outcome = Err(Error::with_source(ErrorKind::TransactionUnseen, context, error));
     }
 }
 
@@ -307,8 +317,10 @@ impl Wake for Callback {
     }
 }
 
-/// A commit under way. Await it on any executor, or [`wait`](Self::wait) on a thread. Dropping it
-/// changes nothing: the transaction is committed all the same.
+/// A commit under way. Await it on any executor, or [`wait`](Self::wait) on a thread. It resolves to the
+/// same outcome however often it is polled. Dropping it changes nothing: the transaction is committed all
+/// the same. Where the engine has no thread of its own, a poll does the disk's work, as that of an
+/// [`AppendTicket`](crate::AppendTicket).
 ///
 /// Resolves when nothing of this transaction keeps read-committed readers waiting: they see it in all its
 /// logs, unless another transaction that began earlier in one is still open, or the high watermark, in
@@ -330,9 +342,16 @@ impl CommitTicket {
     /// for others too.
     ///
     /// # Errors
-    /// [`ErrorKind::Poisoned`]: a write or flush failed. The text says which it is: aborted for good;
-    /// committed for good, but not to be seen everywhere yet; or unknown. In any case open the engine
-    /// again: then it is committed or aborted as a whole, and a position stored in it tells which.
+    /// A write or flush failed, with what failed as the source; a log that failed works again when the
+    /// engine is opened again. The kind says what became of the transaction:
+    /// - [`ErrorKind::TransactionAborted`]: aborted for good, in all its logs. Do it again.
+    /// - [`ErrorKind::TransactionUnseen`]: committed for good, but readers of the log that failed see it
+    ///   only when the engine was opened again. Do not repeat it.
+    /// - [`ErrorKind::TransactionInDoubt`]: not known before the engine was opened again. Then it is
+    ///   committed or aborted as a whole, and a position stored in it tells which.
+    ///
+    /// # Complexity
+    /// Two rounds of flushes at most, however many logs take part.
     pub fn wait(mut self) -> Result<()> {
         self.ended = true;
         self.commit.wait()
@@ -356,8 +375,7 @@ impl Future for CommitTicket {
             wait.register(cx.waker().clone());
             let is_known = wait.outcome().is_some();
             self.wait = Some(wait);
-            if !is_known {
-                self.commit.kick();
+            if !is_known && !self.commit.attend() {
                 return Poll::Pending;
             }
         }

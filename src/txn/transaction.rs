@@ -35,7 +35,7 @@ const UNWRITTEN_BYTES_MAX: usize = 4 << 20;
 /// # let directory = tempfile::tempdir().expect("a temporary directory");
 /// # let path = directory.path();
 /// let engine = Engine::open(EngineOptions::new(path))?;
-/// let log = |topic| engine.create_log(&LogName::new(topic, 0)?, [1; 16], LogConfig::default());
+/// let log = |topic| engine.open_log(&LogName::new(topic, 0)?, LogConfig::default());
 /// let (orders, bills, mails) = (log("orders")?, log("bills")?, log("mails")?);
 ///
 /// let record = |value: &[u8]| -> oncelog::Result<BatchBuilder> {

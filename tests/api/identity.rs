@@ -1,7 +1,8 @@
 //! Whose data directory it is: `meta.properties` (D-52).
 
+use oncelog::batch::BatchBuilder;
 use oncelog::io::sim::SimDisk;
-use oncelog::{Engine, EngineOptions, ErrorKind};
+use oncelog::{Engine, EngineOptions, ErrorKind, LogConfig, LogName};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -98,4 +99,68 @@ fn older_files_are_understood_later_ones_refused_and_broken_ones_reported() {
     };
     assert_eq!(kind("version=2\nnode.id=5\ncluster.id=c\n"), ErrorKind::NewerFormat);
     assert!(matches!(kind("version=1\nnode.id=x\ncluster.id=c\n"), ErrorKind::Corrupt { .. }));
+}
+
+/// An engine on two directories, with a log in each and a transaction over both, that was closed.
+fn two_directories() -> Arc<SimDisk> {
+    let disk = SimDisk::new(1);
+    let engine = open(&disk, options(&["/a", "/b"])).unwrap();
+    let log =
+        |topic| engine.open_log(&LogName::new(topic, 0).unwrap(), LogConfig::default()).unwrap();
+    let logs = [log("t"), log("u")];
+    let mut transaction = engine.begin().unwrap();
+    for log in &logs {
+        let mut batch = BatchBuilder::new();
+        batch.append(0, None, Some(b"x"), &[]).unwrap();
+        transaction.append(log, batch).unwrap();
+    }
+    transaction.commit().unwrap().wait().unwrap();
+    engine.close().unwrap();
+    disk
+}
+
+#[test]
+fn a_directory_is_not_opened_without_those_it_belongs_to() {
+    let disk = two_directories();
+    for alone in [["/a"], ["/b"]] {
+        let error = open(&disk, options(&alone)).unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::WrongDirectory, "{error:?}");
+        for word in [alone[0], "directory.id=", "accept_missing_directories"] {
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    }
+    // Another disk was not mounted: an empty directory takes its place.
+    let error = open(&disk, options(&["/a", "/elsewhere"])).unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::WrongDirectory, "{error:?}");
+    // None of that was in the way of what is right, in any order.
+    for both in [["/a", "/b"], ["/b", "/a"]] {
+        let engine = open(&disk, options(&both)).unwrap();
+        assert_eq!(engine.logs().unwrap().len(), 2);
+        drop(engine.begin().unwrap());
+        engine.close().unwrap();
+    }
+}
+
+#[test]
+fn directories_may_be_added_and_given_up_on_demand() {
+    let disk = two_directories();
+    open(&disk, options(&["/a", "/c", "/b"])).unwrap().close().unwrap();
+    let error = open(&disk, options(&["/a", "/b"])).unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::WrongDirectory, "{error:?}");
+    let mut fewer = options(&["/b"]);
+    fewer.accept_missing_directories = true;
+    let engine = open(&disk, fewer).unwrap();
+    assert_eq!(engine.logs().unwrap().len(), 1);
+    drop(engine.begin().unwrap());
+    engine.close().unwrap();
+    open(&disk, options(&["/b"])).unwrap().close().unwrap();
+    // Now both have a log of transactions, and the text says what to do.
+    let error = open(&disk, options(&["/a", "/b", "/c"])).unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Invalid, "{error:?}");
+    for word in ["__oncelog_transactions-0", "/a", "/b", "move"] {
+        assert!(error.to_string().contains(word), "{error}");
+    }
+    // A single directory from the start on knows of no others.
+    let disk = prepared("version=1\ncluster.id=c\nnode.id=0\n");
+    disk.visible(Path::new("/a/oncelog.directories")).unwrap_err();
 }

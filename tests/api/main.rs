@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic in a test is a failed test")]
 
 mod append;
+mod bounds;
 mod checkpoints;
 mod common;
 mod concurrency;

@@ -51,6 +51,9 @@ fn a_writer_that_never_waits_stops_before_the_reserve() {
         }
     };
     assert_eq!(*refused.kind(), ErrorKind::DiskFull);
+    for word in ["/data", "4194304 (reserve_bytes)"] {
+        assert!(refused.to_string().contains(word), "{refused} does not say {word}");
+    }
     assert!(tickets.len() > 100, "{} were let in", tickets.len());
     for ticket in tickets {
         ticket.wait().unwrap();

@@ -95,7 +95,8 @@ fn a_long_poll_ends_with_an_error_when_the_log_is_closed_or_deleted() {
 #[test]
 fn a_long_poll_in_a_task_is_woken_once_when_its_bound_passes() {
     for_each_backend(|world| {
-        let log = create(&world.open());
+        let engine = world.open();
+        let log = create(&engine);
         Draft::of(1, 0, 0).txn().append(&log).unwrap();
         let (task, waker) = task();
         let mut cx = Context::from_waker(&waker);
@@ -142,7 +143,8 @@ fn a_stream_hands_out_what_comes_and_loses_nothing_when_dropped() {
 #[test]
 fn polling_a_reader_keeps_one_wait_and_is_woken_for_it() {
     for_each_backend(|world| {
-        let log = create(&world.open());
+        let engine = world.open();
+        let log = create(&engine);
         let mut reader: BatchReader = log.batches(Offset::ZERO, ALL);
         let (task, waker) = task();
         let mut cx = Context::from_waker(&waker);
@@ -196,7 +198,8 @@ fn a_timed_wait_goes_on_past_what_the_reader_must_not_see() {
 #[test]
 fn a_reader_whose_bound_lies_in_a_hole_waits() {
     for_each_backend(|world| {
-        let log = create(&world.open());
+        let engine = world.open();
+        let log = create(&engine);
         log.set_high_watermark(Offset::ZERO).unwrap();
         Draft::plain().copy_to(&log, 0, 0).unwrap();
         Draft::plain().copy_to(&log, 100, 0).unwrap();
@@ -240,13 +243,9 @@ fn a_ticket_resolves_in_a_task() {
         let ticket = log.append(&plain(&["x"]), &AppendOptions::default()).unwrap();
         assert_eq!(block_on(ticket).unwrap().base_offset, Offset::new(i));
     }
+    // Where nobody else does the disk's work, it does.
     let world = World::simulated();
     let log = create(&world.open());
     let ticket = log.append(&plain(&["x"]), &AppendOptions::default()).unwrap();
-    let (task, waker) = task();
-    let mut ticket = pin!(ticket);
-    assert!(ticket.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-    append(&log, &plain(&["y"])).unwrap();
-    assert_eq!(task.woken.load(Ordering::SeqCst), 1, "somebody else's group took it along");
-    assert!(ticket.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+    assert_eq!(block_on(ticket).unwrap().base_offset, Offset::ZERO);
 }

@@ -1,10 +1,16 @@
 //! Cutting a log from its end.
 
 use crate::common::{
-    ALL, COMMITTED, Draft, End, T0, aborted, bases, create, create_with, end, for_each_backend,
-    last_stable, name, reopened, values, verdict,
+    ALL, COMMITTED, Draft, End, T0, World, aborted, append, bases, create, create_with, end,
+    for_each_backend, last_stable, name, plain, reopened, values, verdict,
 };
-use oncelog::{Log, Offset};
+use oncelog::{AppendOptions, AppendTicket, ErrorKind, Log, Offset};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::thread;
 
 // at, above and below the end; across segments, sealed or not; to nothing.
 #[test]
@@ -290,4 +296,71 @@ fn a_truncation_knows_the_producers_of_segments_that_were_removed() {
             assert_eq!(verdict(Draft::of(1, 0, 3).append(&log)), "accepted");
         });
     }
+}
+
+#[test]
+fn a_ticket_gives_the_same_answer_however_often_it_is_polled() {
+    let world = World::simulated();
+    let engine = world.open();
+    let log = create(&engine);
+    let append = || log.append(&plain(&["x"]), &AppendOptions::default()).unwrap();
+    let poll = |ticket: &mut AppendTicket| {
+        let polled = pin!(ticket).poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(outcome) = polled else { panic!("its outcome is known") };
+        outcome.map(|appended| appended.base_offset.get()).map_err(|error| error.kind().clone())
+    };
+    let (mut seen, mut lost) = (append(), append());
+    assert_eq!(poll(&mut seen), Ok(0));
+    log.truncate_to(Offset::ZERO).unwrap();
+    // Others take the place of what went.
+    append().wait().unwrap();
+    append().wait().unwrap();
+    for _ in 0..3 {
+        assert_eq!(poll(&mut lost), Err(ErrorKind::Truncated));
+        assert_eq!(poll(&mut seen), Ok(0), "it was acknowledged before");
+    }
+    assert_eq!(*lost.wait().unwrap_err().kind(), ErrorKind::Truncated);
+}
+
+#[test]
+fn a_truncation_succeeds_beside_busy_appenders() {
+    for_each_backend(|world| {
+        let mut options = world.options();
+        options.background = true;
+        let engine = world.open_with(options).unwrap();
+        let log = create(&engine);
+        let (is_over, failures) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+        let has_failed = || !failures.lock().unwrap().is_empty();
+        let outcomes: Vec<_> = thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) && !has_failed() {
+                        match append(&log, &plain(&["x"])) {
+                            Err(error) if *error.kind() != ErrorKind::Truncated => {
+                                failures.lock().unwrap().push(error);
+                            }
+                            _ => {}
+                        }
+                    }
+                });
+            }
+            let truncate = |_| {
+                let enough = end(&log) + 20;
+                while end(&log) < enough && !has_failed() {
+                    thread::yield_now();
+                }
+                log.truncate_to(Offset::new(end(&log) - 10))
+            };
+            let outcomes = (0..20).map(truncate).collect();
+            is_over.store(true, Ordering::Relaxed);
+            outcomes
+        });
+        assert!(!has_failed(), "{failures:?}");
+        for outcome in outcomes {
+            outcome.unwrap();
+        }
+        let values = bases(&log, ALL);
+        let whole: Vec<i64> = (0..end(&log)).collect();
+        assert_eq!(values, whole);
+    });
 }

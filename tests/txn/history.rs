@@ -285,6 +285,9 @@ impl History {
     fn after_error(&mut self, error: &Error) -> Verdict {
         match error.kind() {
             ErrorKind::Poisoned | ErrorKind::Io | ErrorKind::Closed => self.crash(),
+            ErrorKind::TransactionAborted
+            | ErrorKind::TransactionUnseen
+            | ErrorKind::TransactionInDoubt => self.crash(),
             _ => Err(format!("unexpected: {error:?}")),
         }
     }

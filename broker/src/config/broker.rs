@@ -136,7 +136,7 @@ broker_keys! {
     log_index_interval_bytes: i32 = "log.index.interval.bytes", INT, Some("4096");
     /// Size of an index at which a segment is rolled, in bytes.
     log_index_size_max_bytes: i32 = "log.index.size.max.bytes", Kind::Int(32, i32::MAX), Some("10485760");
-    /// How long a removed segment's files stay for readers that still use them, in ms.
+    /// How long a removed segment's files stay under another name, for someone to take them back, in ms. Readers need it not.
     log_segment_delete_delay_ms: i64 = "log.segment.delete.delay.ms", LONG, Some("60000");
     /// Whose time a record's timestamp is.
     log_message_timestamp_type: String = "log.message.timestamp.type", Kind::OneOf(&["CreateTime", "LogAppendTime"]), Some("CreateTime");
@@ -189,7 +189,7 @@ broker_keys! {
     /// Bytes of records in answers that are being read or written, over all connections; -1 is 256 MiB.
     queued_max_response_bytes: i64 = "queued.max.response.bytes", LONG_OR_OFF, Some("-1");
     /// Bytes that may wait for the disk, over all logs, before producers are held back.
-    log_staged_bytes_max: i64 = "log.staged.bytes.max", Kind::Long(1 << 20, i64::MAX), Some("268435456");
+    log_staged_bytes_max: i64 = "log.staged.bytes.max", Kind::Long(1 << 20, 1 << 40), Some("268435456");
     /// A producer without a batch for so long may be forgotten, in ms.
     producer_id_expiration_ms: i32 = "producer.id.expiration.ms", POSITIVE, Some("86400000");
 }

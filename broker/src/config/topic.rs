@@ -113,6 +113,9 @@ pub(crate) fn topic_value(name: &str, settings: &Settings, overrides: &Overrides
     }
 }
 
+/// The smallest `max_message_bytes` of the engine: a batch without records.
+const EMPTY_BATCH_BYTES: u32 = 61;
+
 /// The engine's configuration of a topic with these overrides.
 pub(crate) fn log_config(settings: &Settings, overrides: &Overrides) -> LogConfig {
     let text = |name: &str| topic_value(name, settings, overrides);
@@ -125,7 +128,8 @@ pub(crate) fn log_config(settings: &Settings, overrides: &Overrides) -> LogConfi
     config.segment_ms = long("segment.ms");
     config.segment_index_bytes = bytes("segment.index.bytes");
     config.index_interval_bytes = bytes("index.interval.bytes");
-    config.max_message_bytes = bytes("max.message.bytes");
+    // Kafka's smallest, which lets nothing in, is out of the engine's bounds.
+    config.max_message_bytes = bytes("max.message.bytes").max(EMPTY_BATCH_BYTES);
     config.retention_ms = long("retention.ms");
     config.retention_bytes = long("retention.bytes");
     config.cleanup_policy = cleanup_policy(&text("cleanup.policy"));
