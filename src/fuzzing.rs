@@ -47,6 +47,11 @@ pub fn state(bytes: &[u8]) {
     exercise(table);
 }
 
+/// A record of the transaction log. What is taken is written as the same bytes.
+pub fn transaction_record(bytes: &[u8]) {
+    crate::txn::check_record(bytes);
+}
+
 /// Every producer of the table, and one more, goes on: data, a retry of it, the end of a transaction.
 fn exercise(mut table: ProducerTable) {
     let mut ids: Vec<ProducerId> = table.describe().iter().map(|p| p.producer_id).collect();

@@ -1,4 +1,5 @@
-//! Stored producers of foreign bytes, in both forms, and the small text files beside them.
+//! Stored producers of foreign bytes, in both forms, the small text files beside them, and what the
+//! transaction log says.
 //!
 //! ```text
 //! kind: 1 byte | the file
@@ -27,6 +28,7 @@ pub fn check(input: &[u8]) {
             }
             fuzzing::state(&file);
         }
-        _ => fuzzing::text_files(&file),
+        2 => fuzzing::text_files(&file),
+        _ => fuzzing::transaction_record(&file),
     }
 }

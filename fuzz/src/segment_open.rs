@@ -45,6 +45,9 @@ pub fn check(input: &[u8]) {
     let Some((disk, second)) = open_and_read(disk, flags, &file, false) else {
         panic!("a log that was opened and killed does not open again");
     };
+    if world::overlaps(&file) {
+        return;
+    }
     assert_eq!(first, second, "after a kill");
 
     let engine = world::open(&disk).expect("it was opened before");

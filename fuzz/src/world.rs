@@ -82,6 +82,24 @@ pub fn disk(files: &[(String, Vec<u8>)]) -> Arc<SimDisk> {
     disk
 }
 
+/// Whether two batches with right checksums overlap in a data file. Which of them a reader meets depends on where
+/// it comes from, a walk or an index entry, and nothing says which of them was appended: no write leaves that,
+/// and no rot, for one of them would be damaged.
+pub fn overlaps(file: &[u8]) -> bool {
+    let mut end = 0;
+    for at in 0..file.len() {
+        let Ok((batch, _)) = Batch::parse(&file[at..]) else { continue };
+        if batch.base_offset() < Offset::ZERO || !batch.is_crc_valid() {
+            continue;
+        }
+        if at < end {
+            return true;
+        }
+        end = at + batch.size();
+    }
+    false
+}
+
 /// What a log holds, as a reader finds it. Where damage lies does not count: how finely it is reported
 /// depends on where the bytes are read from.
 #[derive(Clone, PartialEq, Eq)]

@@ -18,13 +18,16 @@ use super::inner::{DamagedRange, LogState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::CleanupPolicy;
 use crate::segment::Segment;
-use crate::segment::scan::{Scanner, resync};
+use crate::segment::scan::{Scanner, is_right, read_full, resync};
 use crate::types::Offset;
 use bytes::Bytes;
 use std::sync::Arc;
 
 /// Bytes read beyond what was asked for, to get from the index entry to the offset.
 const SEARCH_BYTES: usize = 16 << 10;
+
+/// A batch up to this size is read to be judged; a larger one is judged before.
+const COPY_BYTES: usize = 1 << 20;
 
 /// Where a read goes, decided under the lock.
 struct Route {
@@ -335,12 +338,12 @@ impl LogInner {
         slices: &mut Vec<Bytes>,
     ) -> Result<(Taken, u64)> {
         let file = segment.file()?;
+        let failed = |e| Error::io(format!("read {}", self.name), e);
         let mut want = cut.options.max_bytes.saturating_add(SEARCH_BYTES).min(64 << 20);
         while position < limit {
             let left = usize::try_from(limit - position).unwrap_or(usize::MAX);
             let mut buffer = vec![0; want.min(left)];
-            let read = read_full(file.as_ref(), &mut buffer, position)
-                .map_err(|e| Error::io(format!("read {} at {position}", self.name), e))?;
+            let read = read_full(file.as_ref(), &mut buffer, position).map_err(failed)?;
             buffer.truncate(read);
             let is_rest = read == left || read < want;
             cut.origin = position;
@@ -358,6 +361,12 @@ impl LogInner {
                         return Ok((taken, position));
                     }
                     position += consumed as u64;
+                    // A length alone is no reason to make a buffer of it.
+                    let is_there = needed <= COPY_BYTES
+                        || is_right(file.as_ref(), position, limit).map_err(failed)?;
+                    if needed > want && !is_there {
+                        return Ok((Taken::Bad { consumed: 0 }, position));
+                    }
                     want = want.max(needed);
                 }
             }
@@ -436,21 +445,6 @@ fn way_in_sealed(
         follows: (position == undamaged).then_some(first),
         indexed: is_indexed.then_some(last),
     })
-}
-
-fn read_full(
-    file: &dyn crate::io::File,
-    buffer: &mut [u8],
-    position: u64,
-) -> std::io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], position + filled as u64)? {
-            0 => break,
-            read => filled += read,
-        }
-    }
-    Ok(filled)
 }
 
 fn out_of_range(state: &LogState, offset: Offset, name: &crate::LogName) -> Error {

@@ -12,8 +12,11 @@ use crate::types::Offset;
 use std::io;
 use std::sync::Arc;
 
-/// Bytes read at a time; grown for a larger batch, never beyond the file.
+/// Bytes read at a time; grown for a larger batch once its checksum is right.
 const WINDOW_BYTES: usize = 1 << 20;
+
+/// Where a batch's checksum lies; it covers all that follows.
+const CRC_AT: usize = 17;
 
 /// What the scanner met.
 #[derive(Debug)]
@@ -88,6 +91,9 @@ impl Scanner {
             Some(size) if size as u64 <= left => size,
             _ => return Ok(Step::Bad),
         };
+        if size > WINDOW_BYTES && !is_right(self.file.as_ref(), self.position, self.len)? {
+            return Ok(Step::Bad);
+        }
         self.fill(size)?;
         let position = self.position;
         // A batch that ends before it begins would take the log's end back, and with it the log.
@@ -121,18 +127,55 @@ impl Scanner {
         self.window.clear();
         self.window.resize(want.max(self.window_bytes).min(left), 0);
         self.window_start = self.position;
-        let mut filled = 0;
-        while filled < self.window.len() {
-            let read =
-                self.file.read_at(&mut self.window[filled..], self.position + filled as u64)?;
-            if read == 0 {
-                break;
-            }
-            filled += read;
-        }
+        let filled = read_full(self.file.as_ref(), &mut self.window, self.position)?;
         self.window.truncate(filled);
         Ok(())
     }
+}
+
+/// Whether the batch at `position` ends within the first `len` bytes and has the checksum that it says, in
+/// memory that does not depend on its length: no buffer is made for a length before the bytes are there.
+///
+/// # Errors
+/// Only what reading the file says.
+pub(crate) fn is_right(file: &dyn File, position: u64, len: u64) -> io::Result<bool> {
+    let mut header = [0; HEADER_BYTES];
+    if read_full(file, &mut header, position)? < HEADER_BYTES {
+        return Ok(false);
+    }
+    let end = Batch::peek_len(&header).and_then(|size| position.checked_add(size as u64));
+    let Some(end) = end.filter(|end| *end <= len) else { return Ok(false) };
+    let Some((stored, covered)) = header[CRC_AT..].split_first_chunk::<4>() else {
+        return Ok(false);
+    };
+    let mut crc = crc32c::crc32c(covered);
+    let mut buffer = vec![0; WINDOW_BYTES];
+    let mut at = position + HEADER_BYTES as u64;
+    while at < end {
+        let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+        let want = left.min(buffer.len());
+        if read_full(file, &mut buffer[..want], at)? < want {
+            return Ok(false);
+        }
+        crc = crc32c::crc32c_append(crc, &buffer[..want]);
+        at += want as u64;
+    }
+    Ok(crc == u32::from_be_bytes(*stored))
+}
+
+/// Reads until `buffer` is full or the file ends; how much there was.
+///
+/// # Errors
+/// Only what reading the file says.
+pub(crate) fn read_full(file: &dyn File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], position + filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
 }
 
 /// What an indexer needs to know of a batch.
@@ -184,10 +227,13 @@ pub(crate) fn rebuild_indexes(segment: &Segment, interval_bytes: u32) -> Result<
     let mut scanner = Scanner::new(segment.file()?, 0, segment.size());
     let mut expected = segment.base();
     loop {
+        let at = scanner.position();
         let found = match scanner.step() {
-            Ok(Step::Batch { position, batch }) => Some(Observed::new(position, &batch)),
+            Ok(Step::Batch { position, batch }) if batch.base_offset() >= expected => {
+                Some(Observed::new(position, &batch))
+            }
             Ok(Step::End) => break,
-            Ok(Step::Bad) => None,
+            Ok(Step::Batch { .. } | Step::Bad) => None,
             Err(e) => return Err(Error::io("scan a segment to rebuild its indexes", e)),
         };
         match found {
@@ -196,7 +242,7 @@ pub(crate) fn rebuild_indexes(segment: &Segment, interval_bytes: u32) -> Result<
                 expected = observed.last_offset.next();
             }
             None => {
-                let at = scanner.position();
+                scanner.seek(at);
                 let resumed = resync(&mut scanner, expected)
                     .map_err(|e| Error::io("scan a segment to rebuild its indexes", e))?;
                 if resumed.is_none() {
@@ -257,7 +303,8 @@ impl Scanner {
             return Ok(false);
         };
         let base = i64::from_be_bytes(*base);
-        let near = base >= expected.get() && base - expected.get() <= i64::from(i32::MAX);
+        let ahead = base.checked_sub(expected.get());
+        let near = ahead.is_some_and(|ahead| (0..=i64::from(i32::MAX)).contains(&ahead));
         let fits = Batch::peek_len(bytes).is_some_and(|size| size as u64 <= left);
         Ok(magic == 2 && near && fits)
     }

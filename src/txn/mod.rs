@@ -36,6 +36,15 @@ pub use transaction::Transaction;
 
 use crate::options::LogName;
 
+/// For fuzzing: a record that is taken is written as bytes that say the same.
+#[cfg(feature = "test-util")]
+pub(crate) fn check_record(bytes: &[u8]) {
+    let Ok(read) = record::Record::decode(bytes) else { return };
+    let written = read.encode();
+    let again = record::Record::decode(&written).expect("what was written is read");
+    assert!(again == read && again.encode() == written, "{read:?} became {again:?}");
+}
+
 /// The name of the transaction log: the engine's own, not handed out.
 pub(crate) fn log_name() -> LogName {
     LogName::new("__oncelog_transactions", 0).expect("a legal name")

@@ -243,6 +243,25 @@ fn a_bit_that_rots_after_a_recovery_costs_one_batch() {
     });
 }
 
+// Kafka ran after us and closed in order: our states are older than its snapshot, which a kill makes worthless.
+#[test]
+fn damage_behind_our_last_state_is_kept_after_kafka_and_a_kill() {
+    for_each_backend(|world| {
+        let config = closed(world);
+        world.remove(&world.file("00000000000000000012.state"));
+        let path = world.file("00000000000000000009.log");
+        let mut bytes = world.read(&path);
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        world.write(&path, &bytes);
+        for life in 0..3 {
+            let (engine, log) = open(world, &config);
+            assert_eq!((end(&log), readable(&log).len()), (12, 11), "life {life}");
+            world.kill((engine, log));
+        }
+    });
+}
+
 // Without its snapshots, too: nothing in it can be torn, so what lies behind damage stays.
 #[test]
 fn damage_in_a_log_that_kafka_closed_costs_nothing_behind_it() {

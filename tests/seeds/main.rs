@@ -15,6 +15,7 @@
 #![expect(unsafe_code, reason = "counting allocations takes an allocator")]
 #![expect(clippy::disallowed_methods, reason = "the seeds lie in the tree, not in a log")]
 
+mod adversarial;
 #[path = "../../fuzz/src/batch.rs"]
 mod batch;
 mod counting;

@@ -2,6 +2,7 @@
 
 use crate::index_read::fill;
 use crate::{directory_open, world};
+use oncelog::batch::{Batch, DecodeLimits};
 use oncelog::io::sim::SimDisk;
 
 type Seeds = Vec<(String, Vec<u8>)>;
@@ -88,6 +89,39 @@ pub(crate) fn indexes() -> Seeds {
     seeds
 }
 
+/// The records of a transaction log: decisions, one with a position, and whatever a clean close adds.
+fn transaction_records() -> Seeds {
+    let disk = SimDisk::new(1);
+    let engine = world::open(&disk).unwrap();
+    let log = engine.create_log(&world::name(), [7; 16], world::config()).unwrap();
+    let name = oncelog::LogName::new("u", 0).unwrap();
+    let other = engine.create_log(&name, [8; 16], world::config()).unwrap();
+    for position in 0..3 {
+        let mut transaction = engine.begin().unwrap();
+        for log in [&log, &other] {
+            let mut batch = oncelog::batch::BatchBuilder::new();
+            batch.append(world::TIME_MS, None, Some(b"value"), &[]).unwrap();
+            transaction.append(log, batch).unwrap();
+        }
+        transaction.store_position("group", &log, oncelog::Offset::new(position)).unwrap();
+        transaction.commit().unwrap().wait().unwrap();
+    }
+    engine.close().unwrap();
+    let files = world::files(&disk);
+    let is_log = |name: &str| name.starts_with("__oncelog") && name.ends_with(".log");
+    let (_, bytes) = files.iter().find(|(name, _)| is_log(name)).unwrap();
+    let (mut rest, mut seeds) = (bytes.as_slice(), Seeds::new());
+    while let Ok((batch, after)) = Batch::parse(rest) {
+        for record in &batch.records(&DecodeLimits::default()).unwrap() {
+            let value = record.unwrap().value().unwrap_or_default().to_vec();
+            seeds.push(seed(&format!("transaction-record-{}", seeds.len()), 6, &value));
+        }
+        rest = after;
+    }
+    assert!(!seeds.is_empty());
+    seeds
+}
+
 pub(crate) fn producers() -> Seeds {
     let [_, closed] = files();
     let newest = |kind: &str| {
@@ -98,7 +132,7 @@ pub(crate) fn producers() -> Seeds {
         let mut files = closed.iter();
         files.find(|(file, _)| file.ends_with(name)).unwrap().1.clone()
     };
-    vec![
+    let mut seeds = vec![
         seed("snapshot", 0, &newest(".snapshot")),
         seed("snapshot-resealed", 1, &newest(".snapshot")),
         seed("state", 2, &newest(".state")),
@@ -116,7 +150,11 @@ pub(crate) fn producers() -> Seeds {
             4,
             b"#\nversion=1\nnode.id=1\ncluster.id=abc\ndirectory.id=AAAAAAAAAAAAAAAAAAAAAQ\n",
         ),
-    ]
+        // A decision that claims more logs than memory could hold.
+        seed("transaction-record-claims", 6, &[vec![1, 0], vec![0; 16], vec![255; 8]].concat()),
+    ];
+    seeds.extend(transaction_records());
+    seeds
 }
 
 /// Programs of every operation, in an order that a small generator chose.

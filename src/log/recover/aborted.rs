@@ -106,6 +106,7 @@ pub(super) fn walk(
     let mut scanner = Scanner::new(segment.file()?, 0, segment.size());
     let mut expected = segment.base();
     loop {
+        let at = scanner.position();
         let wants_more = match scanner.step().map_err(failed)? {
             Step::Batch { batch, .. } if batch.base_offset() >= expected => {
                 expected = batch.last_offset().next();
@@ -113,6 +114,7 @@ pub(super) fn walk(
             }
             Step::End => return Ok(()),
             Step::Batch { .. } | Step::Bad => {
+                scanner.seek(at);
                 resync(&mut scanner, expected).map_err(failed)?.is_some()
             }
         };

@@ -138,7 +138,7 @@ impl Loader {
             closed: false,
         };
         state.stored = is_stored.then(|| Extent::of(&state));
-        let adopts = self.source.clean && !self.is_ours && end > first;
+        let adopts = self.source.clean && end > first && states.last() != Some(&end);
         let Source { name, path, shared, committer, space, .. } = self.source;
         let log = LogInner::new(Parts { name, id, path, shared, committer, space, state });
         if adopts {
