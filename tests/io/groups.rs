@@ -4,7 +4,7 @@ use crate::place::{all, kind};
 use crate::{Place, block, blocks};
 use bytes::Bytes;
 use oncelog::io::{BLOCK_BYTES, File, OpenMode, WriteOp};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -19,7 +19,7 @@ fn write(place: &Place, group: Vec<WriteOp>) {
     let count = group.len();
     let outcomes = place.storage().write_all(group);
     assert_eq!(outcomes.len(), count);
-    outcomes.into_iter().collect::<std::io::Result<Vec<()>>>().unwrap();
+    outcomes.into_iter().collect::<io::Result<Vec<()>>>().unwrap();
 }
 
 /// Blocks, each told by its first byte.
@@ -170,8 +170,7 @@ contract! {
             let group =
                 vec![op(&file, 4 * BLOCK, block(1), true), unaligned, op(&file, 5 * BLOCK, block(2), true)];
             let [first, refused, last] = place.storage().write_all(group).try_into().unwrap();
-            first.unwrap();
-            last.unwrap();
+            [first, last].into_iter().collect::<io::Result<Vec<()>>>().unwrap();
             assert_eq!(kind(refused), ErrorKind::InvalidInput);
         }
         assert_eq!(fills(file.as_ref()), [0, 0, 0, 0, 1, 2]);
@@ -187,8 +186,7 @@ contract! {
             op(&file, BLOCK, block(2), true),
         ];
         let [first, refused, last] = place.storage().write_all(group).try_into().unwrap();
-        first.unwrap();
-            last.unwrap();
+        [first, last].into_iter().collect::<io::Result<Vec<()>>>().unwrap();
         refused.unwrap_err();
         assert_eq!((fills(file.as_ref()), place.read("r")), (vec![1, 2], vec![1; BLOCK_BYTES]));
     }
