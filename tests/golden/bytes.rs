@@ -89,14 +89,16 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "t-0/00000000000000000003.state",
-        "6f6e63656c6f6750 0002 0000 8c1f3fbf 0000000000000003 00000000
-         # No index was sealed yet.
-         00000000
+        "6f6e63656c6f6750 0002 0000 8c1f3fbf
+         00000000240c8400 ffffffffffffffff d2f8cac8
+         0000000000000003 00000000
+         # The transaction index of the segment that was rolled.
+         00000001 0000000000000000 00000001 00c4c223
          00000001
          00000000000003e8 0005 00000009 0000018bcfe56800 0000018bcfe56be8 0000000000000002
          ffffffffffffffff ffffffffffffffff 01
          00000001 0000000000000001 00000001 0000018bcfe56805
-         b7f7aeb3",
+         4ec80f4c",
     ),
     (
         "t-0/00000000000000000009.state",

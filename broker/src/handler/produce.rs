@@ -387,7 +387,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (_engine, log) = idle_engine(&directory);
         let first = append(&log, &large(), None, Duration::ZERO).await.unwrap();
-        let error = append(&log, &large(), None, Duration::from_millis(20)).await.unwrap_err();
+        let error = append(&log, &large(), None, Duration::ZERO).await.unwrap_err();
         assert_eq!(*error.kind(), ErrorKind::Busy);
         assert_eq!(Refused::by_engine(&error, Some(&log)).code, Code::NotEnoughReplicas);
         assert_eq!(log.offsets().log_end_offset.get(), 1, "nothing was appended");

@@ -80,10 +80,11 @@ impl Loader {
         }
         let end = padded_end(walk.end);
         let stated = trailer_behind(walk.file.as_ref(), walk.base, walk.end).map_err(failed)?;
-        if stated.is_some_and(|trailer| trailer.durable_end >= self.expected) {
-            if walk.len > end {
-                return Ok(end);
-            }
+        let is_stated = stated.is_some_and(|trailer| trailer.durable_end >= self.expected);
+        if is_stated && walk.len > end {
+            return Ok(end);
+        }
+        if walk.len == end {
             // The length may be one whose flush failed: only a change makes the next flush keep it.
             walk.file.set_len(walk.end).map_err(failed)?;
         }
