@@ -75,7 +75,7 @@ impl Log {
         &self.inner
     }
 
-    /// Appends the one batch in `batch` (for [`Origin::Follower`], one or more): checks it, gives it
+    /// Appends the one batch in `batch` (for [`Origin::Follower`](crate::Origin::Follower), one or more): checks it, gives it
     /// offsets and queues it for the disk. Uses the CPU only; the ticket says when it is there. It stands
     /// back for a [truncation](Log::truncate_to) of this log, and waits for nothing else.
     ///
