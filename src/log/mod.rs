@@ -33,6 +33,7 @@ mod tail;
 mod ticket;
 mod times;
 mod transactions;
+mod truncate;
 mod txn;
 mod wait;
 

@@ -99,12 +99,7 @@ impl Loader {
         self.epochs.truncate_from_start(log_start);
         self.producers.begin_guards(self.source.shared.io.random.next_u64());
         let is_replicated = self.is_replicated()?;
-        // What is not known to be replicated is not shown, until the embedder says so again.
-        let high_watermark = match self.source.high_watermark {
-            _ if !is_replicated => end,
-            Some(stored) => stored.clamp(log_start.min(end), end),
-            None => log_start.min(end),
-        };
+        let high_watermark = if is_replicated { self.replicated_to(log_start) } else { end };
         self.producers.on_high_watermark(high_watermark);
         self.report.damaged = self.damaged.iter().map(|d| (d.first, d.next)).collect();
         let config = self.source.config(self.retention);
@@ -150,6 +145,12 @@ impl Loader {
             }
         }
         Ok((log, self.report))
+    }
+
+    /// What is not known to be replicated is not shown, until the embedder says so again.
+    fn replicated_to(&self, log_start: Offset) -> Offset {
+        let least = log_start.min(self.expected);
+        self.source.high_watermark.map_or(least, |stored| stored.clamp(least, self.expected))
     }
 
     /// Whether an embedder sets the high watermark.
