@@ -17,6 +17,7 @@ use crate::protocol::{
 };
 use crate::txn::Marker;
 use oncelog::ProducerDescription;
+use std::collections::HashSet;
 
 impl Broker {
     pub(super) fn describe_transactions(
@@ -57,16 +58,17 @@ impl Broker {
         &self,
         request: ListTransactionsRequest,
     ) -> ListTransactionsResponse {
-        let (known, unknown): (Vec<Str>, Vec<Str>) =
+        // Sets: how many there are is the client's choice, and each is held against every id.
+        let (known, unknown): (HashSet<Str>, HashSet<Str>) =
             request.state_filters.into_iter().partition(|name| crate::txn::is_state(name));
-        let (states_given, ids) =
-            (!known.is_empty() || !unknown.is_empty(), request.producer_id_filters);
+        let states_given = !known.is_empty() || !unknown.is_empty();
+        let ids: HashSet<i64> = request.producer_id_filters.into_iter().collect();
         let now_ms = clock::now_ms();
         let asked = |found: &crate::txn::Described| {
             let running_ms = now_ms.saturating_sub(found.start_ms);
             let long_enough = request.duration_filter < 0
                 || (found.start_ms >= 0 && running_ms > request.duration_filter);
-            let state = !states_given || known.iter().any(|name| **name == *found.state);
+            let state = !states_given || known.contains(found.state);
             state && long_enough && (ids.is_empty() || ids.contains(&found.producer.producer_id))
         };
         let found = self.transactions.all().into_iter().filter(|(_, found)| asked(found));
@@ -77,7 +79,7 @@ impl Broker {
         });
         ListTransactionsResponse {
             transaction_states: states.collect(),
-            unknown_state_filters: unknown,
+            unknown_state_filters: unknown.into_iter().collect(),
             ..ListTransactionsResponse::default()
         }
     }
@@ -87,10 +89,16 @@ impl Broker {
         request: DescribeProducersRequest,
     ) -> DescribeProducersResponse {
         let mut topics = Vec::with_capacity(request.topics.len());
+        // Each partition once: a few bytes of a request must not stand for all its producers again.
+        let mut seen = HashSet::new();
         for TopicRequest { name, partition_indexes } in request.topics {
             let mut partitions = Vec::with_capacity(partition_indexes.len());
             for partition_index in partition_indexes {
-                let found = self.producers_of(&name, partition_index).await;
+                let found = if seen.insert((name.clone(), partition_index)) {
+                    self.producers_of(&name, partition_index).await
+                } else {
+                    Err(Code::InvalidRequest)
+                };
                 let (error_code, active_producers) = match found {
                     Ok(producers) => (0, producers.into_iter().map(producer_state).collect()),
                     Err(code) => (code.get(), Vec::new()),

@@ -9,6 +9,7 @@ use super::error::TxnError;
 use super::load::LoadReport;
 use super::record::encode_key;
 use super::state::{End, Identity, Init, Partition, State, Transaction};
+use crate::blocking::blocking;
 use crate::clock;
 use crate::group;
 use crate::producer_ids::ProducerIds;
@@ -144,10 +145,10 @@ impl Coordinator {
         }
         self.shared.prepare(id).await?;
         let slot = self.shared.find_or_create(id);
-        in_turn(&self.shared, slot, move |shared, slot| async move {
+        let work = move |shared: Arc<Shared>, slot: Arc<Slot>| async move {
             shared.init(&slot, asked, timeout_ms).await
-        })
-        .await
+        };
+        self.shared.in_turn(slot, work).await
     }
 
     /// Makes partitions part of a transaction, before anything is written to them (C-22).
@@ -158,13 +159,13 @@ impl Coordinator {
         partitions: BTreeSet<Partition>,
     ) -> Result<(), TxnError> {
         let slot = self.shared.find(id)?;
-        in_turn(&self.shared, slot, move |shared, slot| async move {
+        let work = move |shared: Arc<Shared>, slot: Arc<Slot>| async move {
             match slot.transaction()?.add(by, &partitions, clock::now_ms())? {
                 Some(next) => shared.store(&slot, next).await,
                 None => Ok(()),
             }
-        })
-        .await
+        };
+        self.shared.in_turn(slot, work).await
     }
 
     /// The partition that keeps a group's offsets, as a part of a transaction.
@@ -197,7 +198,7 @@ impl Coordinator {
     /// Commits or aborts; every partition shows it when this returns.
     pub(crate) async fn end(&self, id: &str, by: Identity, commit: bool) -> Result<(), TxnError> {
         let slot = self.shared.find(id)?;
-        in_turn(&self.shared, slot, move |shared, slot| async move {
+        let work = move |shared: Arc<Shared>, slot: Arc<Slot>| async move {
             let txn = slot.transaction()?;
             match txn.end(by, commit, clock::now_ms())? {
                 End::Prepare(next) => {
@@ -207,34 +208,9 @@ impl Coordinator {
                 End::Resume => shared.complete(&slot).await,
                 End::Done => Ok(()),
             }
-        })
-        .await
+        };
+        self.shared.in_turn(slot, work).await
     }
-}
-
-/// Runs `work` when no other request works on `slot`, to its end, whoever still waits for it.
-async fn in_turn<R, F>(
-    shared: &Arc<Shared>,
-    slot: Arc<Slot>,
-    work: impl FnOnce(Arc<Shared>, Arc<Slot>) -> F,
-) -> Result<R, TxnError>
-where
-    R: Send + 'static,
-    F: Future<Output = Result<R, TxnError>> + Send + 'static,
-{
-    let turn = timeout(PATIENCE, slot.turn.clone().lock_owned());
-    let turn = turn.await.map_err(|_elapsed| TxnError::Concurrent)?;
-    if !shared.holds(&slot) {
-        // It expired while this waited. Whoever comes again begins anew.
-        return Err(TxnError::Concurrent);
-    }
-    let work = work(shared.clone(), slot);
-    let task = shared.runtime.spawn(async move {
-        let _turn = turn;
-        work.await
-    });
-    // Cut short only when the broker stops.
-    task.await.unwrap_or(Err(TxnError::NotAvailable))
 }
 
 impl Shared {
@@ -247,11 +223,8 @@ impl Shared {
         let topic = self.neighbours.topics.txn_state_topic().await;
         topic.map_err(|error| TxnError::from_store(&error))?;
         let shared = self.clone();
-        let opened = self.runtime.spawn_blocking(move || shared.journal.open(partition)).await;
-        match opened {
-            Ok(opened) => opened.map_err(|error| TxnError::from_store(&error)),
-            Err(_cut_short) => Err(TxnError::NotAvailable),
-        }
+        let opened = blocking(move || shared.journal.open(partition)).await;
+        opened.map_err(|error| TxnError::from_store(&error))
     }
 
     /// The slot of an id that was initialised.
@@ -326,7 +299,7 @@ impl Shared {
         self.complete(slot).await
     }
 
-    /// Runs `work` on an id when it is its turn, for the clockwork.
+    /// Runs `work` when no other request works on `slot`, to its end, whoever still waits for it.
     pub(super) async fn in_turn<R, F>(
         self: &Arc<Self>,
         slot: Arc<Slot>,
@@ -336,7 +309,19 @@ impl Shared {
         R: Send + 'static,
         F: Future<Output = Result<R, TxnError>> + Send + 'static,
     {
-        in_turn(self, slot, work).await
+        let turn = timeout(PATIENCE, slot.turn.clone().lock_owned());
+        let turn = turn.await.map_err(|_elapsed| TxnError::Concurrent)?;
+        if !self.holds(&slot) {
+            // It expired while this waited. Whoever comes again begins anew.
+            return Err(TxnError::Concurrent);
+        }
+        let work = work(self.clone(), slot);
+        let task = self.runtime.spawn(async move {
+            let _turn = turn;
+            work.await
+        });
+        // Cut short only when the broker stops.
+        task.await.unwrap_or(Err(TxnError::NotAvailable))
     }
 
     /// From now on nothing in `partition` is let go.
