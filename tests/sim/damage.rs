@@ -529,6 +529,21 @@ fn a_closed_log_that_lost_its_last_file_is_refused() {
     assert!(matches!(*opened.unwrap_err().kind(), ErrorKind::Corrupt { .. }));
 }
 
+/// Nor does the first open make an empty log of it, which the second one would refuse.
+#[test]
+fn a_closed_log_that_lost_all_its_files_is_refused_by_every_open() {
+    let directory = Directory::new(End::Closed, Planted::default());
+    let mut disk = directory.disk.crash(&Crash::KeepAll);
+    for file in data_files(&directory) {
+        disk.remove_file(&file).unwrap();
+    }
+    for _ in 0..3 {
+        let opened = directory.setup.open(&disk).and_then(|engine| engine.log(&name(0)));
+        assert!(matches!(*opened.unwrap_err().kind(), ErrorKind::Corrupt { .. }));
+        disk = disk.kill();
+    }
+}
+
 /// Without its first segment a log simply began later.
 #[test]
 fn a_log_that_lost_its_first_segment_says_so() {

@@ -260,6 +260,9 @@ impl Loader {
         if self.bases.is_empty() {
             self.expected = log_start;
             if log_start < self.durable_to {
+                if self.is_ours {
+                    self.check_files_are_there(Offset::new(-1))?;
+                }
                 // The next open finds a segment, and would take the log to begin there.
                 self.source.shared.store_log_start(
                     &self.source.name,
